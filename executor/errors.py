@@ -51,6 +51,8 @@ class ErrorCode(enum.Enum):
     EXECUTOR_DRAINING = CodeFacts(ReplyStatus.UNAVAILABLE, True, "the daemon is shutting down")
     CHAIN_STATE_STALE = CodeFacts(ReplyStatus.UNAVAILABLE, True, "no fresh blockhash or token facts from any node")
 
+    JOURNAL_UNAVAILABLE = CodeFacts(ReplyStatus.UNAVAILABLE, True, "the journal cannot be written, so nothing may be sent")
+
     # An upstream refused, failed or lied; proved: nothing was sent, or nothing that was sent can land.
     JUPITER_UNREACHABLE = CodeFacts(None, True, "Jupiter did not answer")
     JUPITER_RATE_LIMITED = CodeFacts(None, True, "Jupiter limits our rate")

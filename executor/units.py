@@ -19,9 +19,8 @@ MICRO_LAMPORTS_PER_LAMPORT = 1_000_000
 MAX_COMPUTE_UNIT_LIMIT = 1_400_000
 BPS_PER_WHOLE = 10_000
 U64_MAX = 2**64 - 1
-TOKEN_ACCOUNT_BYTES = 165
-TOKEN_ACCOUNT_RENT = Lamports(2_039_280)
-"""Rent exemption of a 165-byte account: (165 + 128) bytes * 3480 lamports a year * 2 years."""
+PACKET_BYTES = 1_232
+"""The largest transaction that the network carries."""
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
