@@ -1,0 +1,53 @@
+"""What is known of an endpoint from the calls that were made anyway."""
+
+from attrs import evolve, frozen
+
+from executor.errors import ErrorCode
+from executor.faults import TransportError
+
+_OF_THE_ENDPOINT = frozenset(
+    {
+        ErrorCode.NODE_UNREACHABLE,
+        ErrorCode.NODE_RATE_LIMITED,
+        ErrorCode.NODE_UNAUTHORIZED,
+        ErrorCode.NODE_UNHEALTHY,
+        ErrorCode.NODE_ANSWER_INVALID,
+        ErrorCode.JUPITER_UNREACHABLE,
+        ErrorCode.JUPITER_RATE_LIMITED,
+        ErrorCode.JUPITER_UNAUTHORIZED,
+        ErrorCode.JUPITER_ANSWER_INVALID,
+    }
+)
+_NOTHING_HERE = frozenset({404, 410})
+
+
+@frozen(kw_only=True)
+class EndpointHealth:
+    """For the status, and for choosing whom to ask. Times are trio.current_time()."""
+
+    name: str
+    endpoint: str
+    """scheme://host:port."""
+    last_answer_at: float | None = None
+    """A refusal of what we asked is an answer, too."""
+    last_problem: str | None = None
+    """The latest problem of the endpoint itself, however long ago."""
+    last_problem_at: float | None = None
+    last_slot: int | None = None
+    """The highest slot that a node showed, whatever the commitment."""
+    failing: bool = False
+    """The last call ended with a problem of the endpoint itself."""
+
+    def answered(self, at: float) -> "EndpointHealth":
+        """Note a call that was answered."""
+        return evolve(self, last_answer_at=at, failing=False)
+
+    def failed(self, error: TransportError, at: float) -> "EndpointHealth":
+        """Note a call that failed: as an answer, unless the endpoint itself is the problem."""
+        if error.fault.code not in _OF_THE_ENDPOINT and error.status not in _NOTHING_HERE:
+            return self.answered(at)
+        return evolve(self, last_problem=str(error), last_problem_at=at, failing=True)
+
+    def at_slot(self, slot: int) -> "EndpointHealth":
+        """Note the slot of an answer."""
+        return evolve(self, last_slot=max(slot, self.last_slot or 0))

@@ -1,0 +1,558 @@
+"""One JSON-RPC node. Typed questions, frozen answers; a missing or wrong field is a TransportError that names it.
+
+Calls are made once: whoever calls decides about other nodes and about retries (`Nodes`).
+"""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import trio
+from attrs import frozen
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from executor.faults import Fault, JsonValue, Source, TransportError, answer_fault, http_fault, json_text, rpc_fault
+from executor.network.health import EndpointHealth
+from executor.network.http import Http, HttpAnswer
+from executor.network.reader import Reader, WrongField, read_json
+from executor.units import Lamports, MicroLamports
+
+Commitment = Literal["processed", "confirmed", "finalized"]
+
+MAX_SIGNATURES_PER_CALL = 256
+MAX_ACCOUNTS_PER_CALL = 100
+MAX_FEE_ACCOUNTS_PER_CALL = 128
+"""Limits of the JSON-RPC interface."""
+
+_I64_MAX = 2**63 - 1
+_OK = 200
+# Some providers answer these with a JSON-RPC error in the body, which says more.
+_STATUS_WITH_RPC_ERROR = frozenset({400, 500})
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class LatestBlockhash:
+    """A blockhash, and the slot of the bank that gave it."""
+
+    blockhash: Hash
+    last_valid_block_height: int
+    context_slot: int
+
+
+@frozen(kw_only=True)
+class AccountInfo:
+    """An account of the chain."""
+
+    lamports: int
+    owner: Pubkey
+    data: bytes
+    executable: bool = False
+
+
+@frozen(kw_only=True)
+class Accounts:
+    """Accounts in the order in which they were asked for; None does not exist."""
+
+    slot: int
+    values: tuple[AccountInfo | None, ...]
+
+
+@frozen(kw_only=True)
+class TokenBalance:
+    """What a token account of a transaction holds."""
+
+    account_index: int
+    mint: Pubkey
+    owner: Pubkey | None
+    """None: the node does not say."""
+    amount: int
+
+
+@frozen(kw_only=True)
+class BalanceSheet:
+    """What every account of a transaction held before and after it, in the order of its keys."""
+
+    keys: tuple[Pubkey, ...]
+    """Static keys, then writable, then read-only addresses from lookup tables."""
+    pre_lamports: tuple[int, ...]
+    post_lamports: tuple[int, ...]
+    pre_tokens: tuple[TokenBalance, ...]
+    post_tokens: tuple[TokenBalance, ...]
+
+
+@frozen(kw_only=True)
+class ReturnData:
+    """What the last program that returned anything returned."""
+
+    program: Pubkey
+    data: bytes
+
+
+@frozen(kw_only=True)
+class ReplacementBlockhash:
+    """The blockhash that a simulation ran with."""
+
+    blockhash: Hash
+    last_valid_block_height: int
+
+
+@frozen(kw_only=True)
+class Simulation:
+    """What a transaction would have done."""
+
+    slot: int
+    error: JsonValue
+    """The TransactionError, or None."""
+    logs: tuple[str, ...]
+    units_consumed: int
+    return_data: ReturnData | None
+    fee_lamports: Lamports
+    """0 where `balances` is None."""
+    balances: BalanceSheet | None
+    """None where the node does not report balances and fee (Agave does since 3.1), or the transaction did not load."""
+    accounts: tuple[AccountInfo | None, ...]
+    """The accounts that were asked for, as they would be afterwards; empty when it failed."""
+    replacement: ReplacementBlockhash | None
+
+    @property
+    def error_text(self) -> str | None:
+        """The error as JSON."""
+        return None if self.error is None else json_text(self.error)
+
+
+@frozen(kw_only=True)
+class SignatureStatus:
+    """What a node knows of a signature."""
+
+    slot: int
+    confirmation: Commitment
+    error: JsonValue
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Voted for by two thirds of the stake, or final; `processed` may vanish with its fork."""
+        return self.confirmation != "processed"
+
+    @property
+    def error_text(self) -> str | None:
+        """The error as JSON."""
+        return None if self.error is None else json_text(self.error)
+
+
+@frozen(kw_only=True)
+class ExecutedInstruction:
+    """An instruction as it ran."""
+
+    program: Pubkey
+    accounts: tuple[Pubkey, ...]
+    data: bytes
+    stack_height: int | None
+    """1 = of the transaction itself; None where the node does not say."""
+
+
+@frozen(kw_only=True)
+class ConfirmedTransaction:
+    """A transaction that is in a confirmed block, whether it failed or not."""
+
+    slot: int
+    error: JsonValue
+    fee_lamports: Lamports
+    """Charged also when it failed; tips are not in it."""
+    signature_count: int
+    balances: BalanceSheet
+    logs: tuple[str, ...]
+    return_data: ReturnData | None
+    units_consumed: int
+    instructions: tuple[ExecutedInstruction, ...]
+    inner_instructions: tuple[tuple[ExecutedInstruction, ...], ...]
+    """Per instruction: what it called, in the order of the calls, at any depth."""
+
+    @property
+    def account_keys(self) -> tuple[Pubkey, ...]:
+        """All of them, those from lookup tables included."""
+        return self.balances.keys
+
+    @property
+    def error_text(self) -> str | None:
+        """The error as JSON."""
+        return None if self.error is None else json_text(self.error)
+
+
+@frozen(kw_only=True)
+class SlotFee:
+    """The lowest price per compute unit that landed in a slot; 0 may also mean that nothing did."""
+
+    slot: int
+    price_micro_lamports: MicroLamports
+
+
+class Node:
+    """A node behind one URL. Every call raises TransportError, and may have been carried out if it is cancelled."""
+
+    def __init__(self, url: str, *, name: str, timeout_seconds: float) -> None:
+        self.name = name
+        self._http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds)
+        self.endpoint_health = EndpointHealth(name=name, endpoint=self._http.endpoint)
+        self._last_id = 0
+
+    @property
+    def endpoint(self) -> str:
+        """scheme://host:port."""
+        return self._http.endpoint
+
+    async def latest_blockhash(self, commitment: Commitment = "confirmed") -> LatestBlockhash:
+        """Fetch the newest blockhash."""
+        return await self._call("getLatestBlockhash", [{"commitment": commitment}], self._read_blockhash)
+
+    async def block_height(self, commitment: Commitment = "confirmed") -> int:
+        """Fetch the number of blocks below the newest one; what blockhashes expire by."""
+        return await self._call("getBlockHeight", [{"commitment": commitment}], Reader.integer)
+
+    async def slot(self, commitment: Commitment = "confirmed") -> int:
+        """Fetch the newest slot."""
+        return await self._call("getSlot", [{"commitment": commitment}], self._read_slot)
+
+    async def health(self) -> None:
+        """Ask whether the node keeps up with the cluster; raise if it does not."""
+        await self._call("getHealth", [], _read_health)
+
+    async def accounts(
+        self, addresses: Sequence[Pubkey], *, commitment: Commitment = "confirmed", min_context_slot: int | None = None
+    ) -> Accounts:
+        """Fetch at most MAX_ACCOUNTS_PER_CALL accounts, all of the same slot."""
+        _require_at_most(MAX_ACCOUNTS_PER_CALL, addresses)
+        options = _options(encoding="base64", commitment=commitment, minContextSlot=min_context_slot)
+
+        def read(result: Reader) -> Accounts:
+            return Accounts(slot=self._context_slot(result), values=_accounts(result.get("value"), len(addresses)))
+
+        return await self._call("getMultipleAccounts", [[str(address) for address in addresses], options], read)
+
+    async def simulate(
+        self,
+        wire: bytes,
+        *,
+        commitment: Commitment = "confirmed",
+        accounts: Sequence[Pubkey] = (),
+        min_context_slot: int | None = None,
+    ) -> Simulation:
+        """Run a transaction with a fresh blockhash and without looking at its signatures; `accounts` are returned as changed."""
+        wanted = {"encoding": "base64", "addresses": [str(address) for address in accounts]} if accounts else None
+        options = _options(
+            encoding="base64",
+            commitment=commitment,
+            replaceRecentBlockhash=True,
+            sigVerify=False,
+            accounts=wanted,
+            minContextSlot=min_context_slot,
+        )
+        static_keys = tuple(VersionedTransaction.from_bytes(wire).message.account_keys)
+
+        def read(result: Reader) -> Simulation:
+            return _simulation(self._context_slot(result), result.get("value"), static_keys, len(accounts))
+
+        return await self._call("simulateTransaction", [_base64(wire), options], read)
+
+    async def send(self, wire: bytes, *, skip_preflight: bool, min_context_slot: int | None = None) -> str:
+        """Hand the bytes to the node, which forwards them once; return the signature. Success says nothing about landing.
+
+        An error proves nothing either, unless it is a refusal: read its fault through `faults.after_send`.
+        """
+        options = _options(
+            encoding="base64",
+            skipPreflight=skip_preflight,
+            preflightCommitment="confirmed",
+            maxRetries=0,
+            minContextSlot=min_context_slot,
+        )
+        return await self._call("sendTransaction", [_base64(wire), options], Reader.signature)
+
+    async def signature_statuses(
+        self, signatures: Sequence[Signature], *, search_history: bool = False
+    ) -> tuple[SignatureStatus | None, ...]:
+        """Look at most MAX_SIGNATURES_PER_CALL signatures up, in the recent cache or in all history. None = unknown here."""
+        _require_at_most(MAX_SIGNATURES_PER_CALL, signatures)
+        options = {"searchTransactionHistory": search_history}
+
+        def read(result: Reader) -> tuple[SignatureStatus | None, ...]:
+            self._context_slot(result)
+            values = _exactly(len(signatures), result.get("value"))
+            return tuple(None if value.raw is None else _status(value) for value in values)
+
+        return await self._call("getSignatureStatuses", [[str(signature) for signature in signatures], options], read)
+
+    async def transaction(self, signature: Signature) -> ConfirmedTransaction | None:
+        """Fetch a confirmed transaction; None: this node does not have it (yet)."""
+        options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
+        return await self._call("getTransaction", [str(signature), options], _confirmed_transaction)
+
+    async def prioritization_fees(self, addresses: Sequence[Pubkey]) -> tuple[SlotFee, ...]:
+        """Fetch the fees of recent slots on at most MAX_FEE_ACCOUNTS_PER_CALL writable accounts."""
+        _require_at_most(MAX_FEE_ACCOUNTS_PER_CALL, addresses)
+        return await self._call("getRecentPrioritizationFees", [[str(address) for address in addresses]], _slot_fees)
+
+    async def minimum_balance(self, size_bytes: int) -> Lamports:
+        """Fetch what makes an account of this size exempt from rent."""
+        return await self._call("getMinimumBalanceForRentExemption", [size_bytes], _lamports)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def _call(self, method: str, params: Sequence[object], read: Callable[[Reader], T]) -> T:
+        self._last_id += 1
+        call = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        body = json.dumps(call, separators=(",", ":")).encode()
+        try:
+            answer = await self._http.request("POST", operation=method, body=body)
+            value = self._read(method, call_id=call["id"], answer=answer, read=read)
+        except TransportError as error:
+            self.endpoint_health = self.endpoint_health.failed(error, trio.current_time())
+            raise
+        self.endpoint_health = self.endpoint_health.answered(trio.current_time())
+        return value
+
+    def _read(self, method: str, *, call_id: object, answer: HttpAnswer, read: Callable[[Reader], T]) -> T:
+        if answer.status != _OK:
+            raise self._http.error(method, self._status_fault(answer), answer.status)
+        try:
+            document = read_json(answer.body)
+            fault = self._error_fault(document)
+            if fault is None:
+                if document.get("id").raw != call_id:
+                    document.get("id").refuse("belongs to another call")
+                return read(document.get("result"))
+        except WrongField as wrong:
+            fault = answer_fault(Source.NODE, str(wrong))
+        raise self._http.error(method, fault, answer.status)
+
+    def _status_fault(self, answer: HttpAnswer) -> Fault:
+        if answer.status in _STATUS_WITH_RPC_ERROR:
+            try:
+                fault = self._error_fault(read_json(answer.body))
+            except WrongField:
+                fault = None
+            if fault is not None:
+                return fault
+        return http_fault(answer.status, answer.headers, Source.NODE)
+
+    def _error_fault(self, document: Reader) -> Fault | None:
+        """Classify the error object of an answer, if there is one. Its id may be null: the node could not read ours.
+
+        An echoed key is cut out before the words are cut to length: half of one would not be recognised.
+        """
+        error = document.maybe("error")
+        if error is None:
+            return None
+        code, data = error.get("code").raw, error.maybe("data")
+        if type(code) is not int:
+            error.get("code").refuse("is not an integer")
+        return rpc_fault(code, self._http.redacted(error.get("message").text()), None if data is None else data.raw)
+
+    def _context_slot(self, result: Reader) -> int:
+        slot = result.get("context").get("slot").integer()
+        self.endpoint_health = self.endpoint_health.at_slot(slot)
+        return slot
+
+    def _read_slot(self, result: Reader) -> int:
+        slot = result.integer()
+        self.endpoint_health = self.endpoint_health.at_slot(slot)
+        return slot
+
+    def _read_blockhash(self, result: Reader) -> LatestBlockhash:
+        value = result.get("value")
+        return LatestBlockhash(
+            blockhash=value.get("blockhash").blockhash(),
+            last_valid_block_height=value.get("lastValidBlockHeight").integer(),
+            context_slot=self._context_slot(result),
+        )
+
+
+def _options(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _base64(wire: bytes) -> str:
+    return base64.b64encode(wire).decode()
+
+
+def _require_at_most(limit: int, asked: Sequence[object]) -> None:
+    if len(asked) > limit:
+        raise ValueError(f"{len(asked)} in one call; nodes take {limit}")
+
+
+def _read_health(result: Reader) -> None:
+    if result.raw != "ok":
+        result.refuse("is not ok")
+
+
+def _lamports(result: Reader) -> Lamports:
+    return Lamports(result.integer())
+
+
+def _exactly(count: int, array: Reader) -> list[Reader]:
+    items = array.items()
+    if len(items) != count:
+        array.refuse(f"has {len(items)} items instead of {count}")
+    return items
+
+
+def _accounts(array: Reader, count: int) -> tuple[AccountInfo | None, ...]:
+    return tuple(None if item.raw is None else _account(item) for item in _exactly(count, array))
+
+
+def _account(account: Reader) -> AccountInfo:
+    return AccountInfo(
+        lamports=account.get("lamports").integer(),
+        owner=account.get("owner").pubkey(),
+        data=account.get("data").encoded_bytes(),
+        executable=account.get("executable").flag(),
+    )
+
+
+def _status(status: Reader) -> SignatureStatus:
+    return SignatureStatus(slot=status.get("slot").integer(), confirmation=_confirmation(status), error=status.get("err").raw)
+
+
+def _confirmation(status: Reader) -> Commitment:
+    """Optional in the interface; without it we claim no more than `processed`."""
+    told = status.maybe("confirmationStatus")
+    match None if told is None else told.raw:
+        case "confirmed":
+            return "confirmed"
+        case "finalized":
+            return "finalized"
+        case None | "processed":
+            return "processed"
+        case _:
+            status.get("confirmationStatus").refuse("is not a commitment")
+
+
+def _slot_fees(result: Reader) -> tuple[SlotFee, ...]:
+    return tuple(
+        SlotFee(slot=item.get("slot").integer(), price_micro_lamports=MicroLamports(item.get("prioritizationFee").integer()))
+        for item in result.items()
+    )
+
+
+def _simulation(slot: int, value: Reader, static_keys: tuple[Pubkey, ...], account_count: int) -> Simulation:
+    error = value.get("err").raw
+    balances = _simulated_balances(value, static_keys)
+    return Simulation(
+        slot=slot,
+        error=error,
+        logs=_logs(value.maybe("logs")),
+        # A transaction that did not load used none, and some nodes then leave it out.
+        units_consumed=0 if error is not None and value.maybe("unitsConsumed") is None else value.get("unitsConsumed").integer(),
+        return_data=_return_data(value.maybe("returnData")),
+        fee_lamports=Lamports(0 if balances is None else value.get("fee").integer()),
+        balances=balances,
+        accounts=() if (accounts := value.maybe("accounts")) is None else _accounts(accounts, account_count),
+        replacement=_replacement(value.maybe("replacementBlockhash")),
+    )
+
+
+def _simulated_balances(value: Reader, static_keys: tuple[Pubkey, ...]) -> BalanceSheet | None:
+    if value.maybe("preBalances") is None or value.maybe("fee") is None:
+        return None
+    return _balances(value, (*static_keys, *_loaded_addresses(value)))
+
+
+def _replacement(value: Reader | None) -> ReplacementBlockhash | None:
+    if value is None:
+        return None
+    return ReplacementBlockhash(
+        blockhash=value.get("blockhash").blockhash(), last_valid_block_height=value.get("lastValidBlockHeight").integer()
+    )
+
+
+def _logs(logs: Reader | None) -> tuple[str, ...]:
+    return () if logs is None else tuple(line.text() for line in logs.items())
+
+
+def _return_data(value: Reader | None) -> ReturnData | None:
+    if value is None:
+        return None
+    return ReturnData(program=value.get("programId").pubkey(), data=value.get("data").encoded_bytes())
+
+
+def _loaded_addresses(meta: Reader) -> list[Pubkey]:
+    """The addresses from lookup tables, in the order in which they follow the static keys."""
+    loaded = meta.maybe("loadedAddresses")
+    if loaded is None:
+        return []
+    return [item.pubkey() for kind in ("writable", "readonly") for item in loaded.get(kind).items()]
+
+
+def _balances(meta: Reader, keys: tuple[Pubkey, ...]) -> BalanceSheet:
+    def lamports(name: str) -> tuple[int, ...]:
+        return tuple(item.integer() for item in _exactly(len(keys), meta.get(name)))
+
+    def tokens(name: str) -> tuple[TokenBalance, ...]:
+        rows = meta.maybe(name)
+        return () if rows is None else tuple(_token_balance(row, len(keys)) for row in rows.items())
+
+    return BalanceSheet(
+        keys=keys,
+        pre_lamports=lamports("preBalances"),
+        post_lamports=lamports("postBalances"),
+        pre_tokens=tokens("preTokenBalances"),
+        post_tokens=tokens("postTokenBalances"),
+    )
+
+
+def _token_balance(row: Reader, key_count: int) -> TokenBalance:
+    owner = row.maybe("owner")
+    return TokenBalance(
+        account_index=row.get("accountIndex").integer(key_count - 1),
+        mint=row.get("mint").pubkey(),
+        owner=None if owner is None else owner.pubkey(),
+        amount=row.get("uiTokenAmount").get("amount").amount(),
+    )
+
+
+def _confirmed_transaction(result: Reader) -> ConfirmedTransaction | None:
+    if result.raw is None:
+        return None
+    meta, transaction = result.get("meta"), result.get("transaction")
+    message = transaction.get("message")
+    keys = (*(key.pubkey() for key in message.get("accountKeys").items()), *_loaded_addresses(meta))
+    instructions = tuple(_instruction(item, keys) for item in message.get("instructions").items())
+    return ConfirmedTransaction(
+        slot=result.get("slot").integer(),
+        error=meta.get("err").raw,
+        fee_lamports=_lamports(meta.get("fee")),
+        signature_count=len(transaction.get("signatures").items()),
+        balances=_balances(meta, keys),
+        logs=_logs(meta.maybe("logMessages")),
+        return_data=_return_data(meta.maybe("returnData")),
+        units_consumed=0 if (units := meta.maybe("computeUnitsConsumed")) is None else units.integer(),
+        instructions=instructions,
+        inner_instructions=_inner_instructions(meta.maybe("innerInstructions"), keys, len(instructions)),
+    )
+
+
+def _instruction(instruction: Reader, keys: Sequence[Pubkey]) -> ExecutedInstruction:
+    height = instruction.maybe("stackHeight")
+    return ExecutedInstruction(
+        program=keys[instruction.get("programIdIndex").integer(len(keys) - 1)],
+        accounts=tuple(keys[item.integer(len(keys) - 1)] for item in instruction.get("accounts").items()),
+        data=instruction.get("data").base58_bytes(),
+        stack_height=None if height is None else height.integer(),
+    )
+
+
+def _inner_instructions(
+    groups: Reader | None, keys: Sequence[Pubkey], instruction_count: int
+) -> tuple[tuple[ExecutedInstruction, ...], ...]:
+    inner: list[tuple[ExecutedInstruction, ...]] = [()] * instruction_count
+    for group in [] if groups is None else groups.items():
+        index = group.get("index").integer(instruction_count - 1)
+        inner[index] += tuple(_instruction(item, keys) for item in group.get("instructions").items())
+    return tuple(inner)

@@ -1,0 +1,131 @@
+"""Reading what strangers wrote: each field is right, or named."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+
+from executor.faults import JsonValue
+from executor.network.reader import Reader, WrongField, decode_base58, read_json
+from executor.units import U64_MAX
+
+ADDRESS = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+SIGNATURE = str(Signature.new_unique())
+
+
+def reader(value: object) -> Reader:
+    return read_json(json.dumps({"at": value}).encode()).get("at")
+
+
+RIGHT: list[tuple[object, Callable[[Reader], object], object]] = [
+    ("x", Reader.text, "x"),
+    (True, Reader.flag, True),
+    (0, Reader.integer, 0),
+    (U64_MAX, Reader.integer, U64_MAX),
+    ("0", Reader.amount, 0),
+    (str(U64_MAX), Reader.amount, U64_MAX),
+    (ADDRESS, Reader.pubkey, Pubkey.from_string(ADDRESS)),
+    (ADDRESS, Reader.blockhash, Hash.from_string(ADDRESS)),
+    (SIGNATURE, Reader.signature, SIGNATURE),
+    ("AAE=", Reader.base64_bytes, b"\0\1"),
+    (["AAE=", "base64"], Reader.encoded_bytes, b"\0\1"),
+    ("12", Reader.base58_bytes, b"\0\1"),
+    ("", Reader.base58_bytes, b""),
+    ({"a": 1, "b": 2}, Reader.names, ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("value", "read", "expected"), RIGHT)
+def test_a_right_value_is_read(value: object, read: Callable[[Reader], object], expected: object) -> None:
+    """Each kind of field comes out as its type."""
+    assert read(reader(value)) == expected
+
+
+WRONG: list[tuple[object, Callable[[Reader], object]]] = [
+    (1, Reader.text),
+    (None, Reader.text),
+    (1, Reader.flag),
+    (True, Reader.integer),
+    (1.0, Reader.integer),
+    ("1", Reader.integer),
+    (-1, Reader.integer),
+    (U64_MAX + 1, Reader.integer),
+    (1, Reader.amount),
+    ("-1", Reader.amount),
+    ("1.0", Reader.amount),
+    ("", Reader.amount),
+    ("\u0661", Reader.amount),
+    (str(U64_MAX + 1), Reader.amount),
+    ("9" * 10_000, Reader.amount),
+    ("x", Reader.pubkey),
+    (ADDRESS + "1", Reader.pubkey),
+    ("0", Reader.blockhash),
+    (ADDRESS, Reader.signature),
+    ("AAE", Reader.base64_bytes),
+    ("\u00e9", Reader.base64_bytes),
+    (["AAE=", "base58"], Reader.encoded_bytes),
+    (["AAE="], Reader.encoded_bytes),
+    ("0OIl", Reader.base58_bytes),
+    ("2" * 14_001, Reader.base58_bytes),
+    ({}, Reader.items),
+    ([], Reader.names),
+]
+
+
+@pytest.mark.parametrize(("value", "read"), WRONG)
+def test_a_wrong_value_is_named_and_not_quoted(value: object, read: Callable[[Reader], object]) -> None:
+    """The error says where it stands and what it is not."""
+    with pytest.raises(WrongField, match=r"^at is not "):
+        read(reader(value))
+
+
+def test_fields_and_items_are_named_by_their_path() -> None:
+    """A reader of the error finds the place in the document."""
+    document = read_json(b'{"result": {"value": [{"lamports": "x"}], "none": null}}')
+
+    with pytest.raises(WrongField, match=r"^result\.value\[0\]\.lamports is not an integer"):
+        document.get("result").get("value").items()[0].get("lamports").integer()
+    with pytest.raises(WrongField, match=r"^result\.slot is missing$"):
+        document.get("result").get("slot")
+    with pytest.raises(WrongField, match="^the answer is not a string$"):
+        document.text()
+    assert document.get("result").maybe("none") is None
+    assert document.get("result").maybe("slot") is None
+    assert document.get("result").get("none").raw is None
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"1" * 10_000, "\ufeff{}".encode("utf-16")])
+def test_what_is_not_json_is_not_read(body: bytes) -> None:
+    """Garbage, foreign encodings, endless nesting and numbers are one and the same error."""
+    with pytest.raises(WrongField, match="^the body is not JSON$"):
+        read_json(body)
+
+
+@given(st.binary(max_size=64))
+def test_base58_is_decoded_as_solana_encodes_it(data: bytes) -> None:
+    """Against solders' own encoding of 64 bytes, for any content."""
+    signature = Signature.from_bytes(data.rjust(64, b"\0"))
+
+    assert decode_base58(str(signature)) == bytes(signature)
+
+
+@given(st.binary())
+def test_base64_is_read_back(data: bytes) -> None:
+    """Any bytes survive."""
+    assert reader(base64.b64encode(data).decode()).base64_bytes() == data
+
+
+@given(st.text() | st.integers() | st.none() | st.lists(st.integers()))
+def test_no_value_breaks_a_reader(value: JsonValue) -> None:
+    """Whatever stands there, a method returns or raises WrongField."""
+    for _, read, _ in RIGHT:
+        try:
+            read(Reader(value))
+        except WrongField:
+            continue
