@@ -55,8 +55,8 @@ class Token:
     decimals: int
     program: Pubkey
     """The token program that owns the mint: Token or Token-2022."""
-    account_bytes: int
-    """Size of a token account of this mint as the associated token program creates it; its rent follows from it."""
+    account_rent_lamports: Lamports
+    """What an associated token account of this mint costs to create; Token-2022 extensions make it larger."""
 
     @property
     def is_native(self) -> bool:
@@ -159,8 +159,8 @@ class Built:
     instructions: tuple[Instruction, ...]
     lookup_tables: tuple[AddressLookupTableAccount, ...]
     shared_accounts: bool
-    fee_price: MicroLamports
-    """The market's price per compute unit for the order's urgency; 0 where no data is at hand."""
+    fee_price: MicroLamports | None
+    """The market's price per compute unit for the order's urgency; None where no data is at hand."""
 
 
 @frozen(kw_only=True)
@@ -203,11 +203,11 @@ class Sent:
 
 @frozen(kw_only=True)
 class Landed:
-    """A signature at `confirmed` or `finalized`; `error_text` is the chain's own error, JSON, or None."""
+    """A signature at `confirmed` or `finalized`, with an error or without: the transaction itself says which."""
 
     slot: int
-    error_text: str | None
     confirmed_at: float
+    """trio.current_time() when we learned it."""
 
 
 @frozen(kw_only=True)
@@ -223,6 +223,9 @@ class Fill:
     rent_lamports: int
     """Lamports that went into accounts of ours that this transaction created; negative when it got some back."""
     units_consumed: int
+    error_code: ErrorCode | None = None
+    """Why it reverted; None: it did what it should."""
+    error_detail: str = ""
 
 
 class OutcomeStatus(enum.Enum):

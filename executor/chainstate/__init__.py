@@ -1,0 +1,1 @@
+"""What the daemon knows of the chain between trades: background values, each with its age."""

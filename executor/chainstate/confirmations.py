@@ -1,0 +1,148 @@
+"""One poller for the confirmations of all trades in flight.
+
+Each trade asks `landed`, and waits. The poller gathers whatever signatures are due and asks for at most 256 of them in one call;
+each signature is asked for after 100 ms, then ever more rarely, up to once a second.
+
+What an answer means (SOLANA.md 3.1):
+
+* null is unknown, never failed.
+* `processed` is not success: the block may die with its fork, and the status become null again. Only `confirmed` counts.
+* Expiry is a matter of block height, not of seconds and not of one node's word. The height that follows from the newest
+  blockhash only tells when to look. The proof is: every configured node says, of itself, that its height at `confirmed` has
+  passed the transaction's last valid one, and then finds nothing in its history. A node that lags, disagrees or does not
+  answer leaves the trade unresolved, and it is tried again.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NoReturn
+
+import trio
+from attrs import define, field
+from solders.signature import Signature
+
+from executor.chainstate.blockhash import Blockhashes
+from executor.faults import TransportError
+from executor.log import Log
+from executor.model import Landed
+from executor.network.nodes import Nodes
+from executor.network.solana import MAX_SIGNATURES_PER_CALL, Node, SignatureStatus
+
+GATHER_SECONDS = 0.01
+"""Signatures that become due this soon ride along."""
+PROOF_RETRY_SECONDS = 2.0
+
+
+@define(eq=False)
+class _Watch:
+    signature: Signature
+    last_valid_block_height: int
+    interval: float
+    due_at: float
+    prove_at: float = 0.0
+    done: trio.Event = field(factory=trio.Event)
+    landed: Landed | None = None
+
+
+@define(kw_only=True, eq=False)
+class Confirmations:
+    """The poller. `run` must be running for `landed` to return."""
+
+    nodes: Nodes
+    blockhashes: Blockhashes
+    poll_initial_seconds: float
+    poll_max_seconds: float
+    log: Log
+    _watches: dict[Signature, _Watch] = field(factory=dict)
+    _wake: trio.Event = field(factory=trio.Event)
+
+    async def landed(self, signature: Signature, *, last_valid_block_height: int) -> Landed | None:
+        """Wait until the signature is confirmed, or return None when it is proved that it never will be."""
+        first = self.poll_initial_seconds
+        watch = _Watch(signature, last_valid_block_height, first, trio.current_time() + first)
+        self._watches[signature] = watch
+        self._wake.set()
+        try:
+            await watch.done.wait()
+        finally:
+            self._watches.pop(signature, None)
+        return watch.landed
+
+    def watched(self) -> int:
+        """How many signatures are being watched."""
+        return len(self._watches)
+
+    async def run(self) -> NoReturn:
+        """Poll until cancelled."""
+        while True:
+            await self._sleep_until_due()
+            await self.poll_due()
+
+    async def poll_due(self) -> None:
+        """Ask once for everything that is due; then prove expiry where the height says that it is time."""
+        now = trio.current_time() + GATHER_SECONDS
+        due = [watch for watch in self._watches.values() if watch.due_at <= now]
+        for start in range(0, len(due), MAX_SIGNATURES_PER_CALL):
+            await self._poll(due[start : start + MAX_SIGNATURES_PER_CALL])
+        await self._prove_expired([watch for watch in due if self._looks_expired(watch)])
+
+    async def _sleep_until_due(self) -> None:
+        self._wake = trio.Event()
+        next_due = min((watch.due_at for watch in self._watches.values()), default=math.inf)
+        with trio.move_on_at(next_due):
+            await self._wake.wait()
+
+    async def _poll(self, watches: Sequence[_Watch]) -> None:
+        signatures = [watch.signature for watch in watches]
+        try:
+            statuses = await self.nodes.ask(lambda node: node.signature_statuses(signatures), operation="getSignatureStatuses")
+        except TransportError as error:
+            self.log.warning("confirmations.poll_failed", signatures=len(signatures), problem=str(error))
+            statuses = (None,) * len(signatures)
+        now = trio.current_time()
+        for watch, status in zip(watches, statuses, strict=True):
+            self._take(watch, status, now)
+
+    def _take(self, watch: _Watch, status: SignatureStatus | None, now: float) -> None:
+        if status is not None and status.is_confirmed:
+            watch.landed = Landed(slot=status.slot, confirmed_at=now)
+            watch.done.set()
+            return
+        watch.due_at = now + watch.interval
+        watch.interval = min(watch.interval * 2, self.poll_max_seconds)
+
+    def _looks_expired(self, watch: _Watch) -> bool:
+        if watch.done.is_set() or trio.current_time() < watch.prove_at:
+            return False
+        return self.blockhashes.block_height() > watch.last_valid_block_height
+
+    async def _prove_expired(self, watches: Sequence[_Watch]) -> None:
+        if not watches:
+            return
+        async with trio.open_nursery() as nursery:
+            for watch in watches:
+                nursery.start_soon(self._prove_one_expired, watch)
+
+    async def _prove_one_expired(self, watch: _Watch) -> None:
+        """Finish the watch if every node proves the absence, or if one of them knows better."""
+        watch.prove_at = trio.current_time() + PROOF_RETRY_SECONDS
+        answers = await self.nodes.every(lambda node: _absence(node, watch))
+        now = trio.current_time()
+        for answer in answers:
+            if isinstance(answer, SignatureStatus):
+                self._take(watch, answer, now)
+        if all(answer is True for answer in answers):
+            watch.done.set()
+        elif not watch.done.is_set():
+            self.log.info("confirmations.expiry_not_proved", signature=str(watch.signature), answers=[str(a) for a in answers])
+
+
+async def _absence(node: Node, watch: _Watch) -> bool | SignatureStatus:
+    """Whether this node proves that the signature will never land: True, False (it lags behind), or what it knows of it.
+
+    The order matters: the height is read first, so that a transaction that landed in the last valid block is in the history.
+    """
+    if await node.block_height("confirmed") <= watch.last_valid_block_height:
+        return False
+    (status,) = await node.signature_statuses([watch.signature], search_history=True)
+    return True if status is None else status

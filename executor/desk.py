@@ -1,0 +1,185 @@
+"""The trade desk: takes requests in, spawns their trades, and tells everyone who asks how they ended.
+
+A trade belongs to the desk's nursery, never to the call that asked for it: `execute` submits and waits, and cancelling it ends
+the wait only. One request_id is one trade: whoever calls with it again, with the same content, joins the trade in flight or
+gets the stored result.
+"""
+
+from typing import NoReturn
+
+import trio
+from attrs import define, field
+
+from executor.errors import Denied, ErrorCode, TradeError
+from executor.journal import records
+from executor.journal.records import StoredTrade
+from executor.log import Log
+from executor.model import Order, Outcome, OutcomeStatus, Stage, TradeRequest
+from executor.ops.metrics import Metrics
+from executor.ops.report import Report
+from executor.risk.breaker import Breaker
+from executor.stages.validation import Rules, validate
+from executor.status import ExecutorStatus
+from executor.trade import Line, run_trade
+
+
+@define(eq=False)
+class Flight:
+    """A trade that is being executed, and what is known of it."""
+
+    request: TradeRequest
+    answered: trio.Event = field(factory=trio.Event)
+    answer: Outcome | TradeError | None = None
+
+    def tell(self, answer: Outcome | TradeError) -> None:
+        """Answer everyone who waits; a later answer replaces an earlier PENDING."""
+        self.answer = answer
+        self.answered.set()
+
+    @property
+    def is_pending(self) -> bool:
+        """Its callers were told PENDING, and it is not resolved yet."""
+        return isinstance(self.answer, Outcome) and self.answer.status is OutcomeStatus.PENDING
+
+
+@define(kw_only=True, eq=False)
+class Desk:
+    """Stands behind the gRPC service. `run` must be running for trades to be taken."""
+
+    line: Line
+    rules: Rules
+    breaker: Breaker
+    metrics: Metrics
+    report: Report
+    log: Log
+    _flights: dict[str, Flight] = field(factory=dict)
+    _trades: trio.Nursery | None = None
+    _idle: trio.Event = field(factory=trio.Event)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Own the trades until cancelled; cancelling this cancels them all, wherever they stand."""
+        async with trio.open_nursery() as trades:
+            self._trades = trades
+            task_status.started()
+            await trio.sleep_forever()
+        raise AssertionError("sleep_forever does not return")
+
+    async def execute(self, request: TradeRequest) -> Outcome:
+        """Trade, or join the trade that this request_id stands for. Raises TradeError for what is answered as an error status."""
+        try:
+            flight = self._flights.get(request.request_id) or self._admit(request)
+            if isinstance(flight, Outcome):
+                return flight
+            _require_same(request, flight.request)
+        except TradeError as error:
+            self._count_refusal(error)
+            raise
+        await flight.answered.wait()
+        return _unwrap(flight.answer)
+
+    async def find(self, request_id: str) -> Outcome:
+        """What is known of a request. Raises TradeError: REQUEST_NOT_FOUND, or the refusal that it ended with."""
+        flight = self._flights.get(request_id)
+        if flight is not None:
+            return _unwrap(flight.answer) if flight.answer is not None else _working(request_id)
+        stored = self._stored(request_id)
+        if stored is None:
+            raise Denied(ErrorCode.REQUEST_NOT_FOUND, f"no request {request_id!r} was ever accepted")
+        return _unwrap(stored.refusal or stored.outcome)
+
+    def status(self) -> ExecutorStatus:
+        """Everything that an operator wants to see at once."""
+        return self.report.of(in_flight=self.in_flight(), pending=self.pending(), draining=self.line.gate.draining)
+
+    def in_flight(self) -> int:
+        """Trades that have no outcome yet."""
+        return len(self._flights)
+
+    def pending(self) -> int:
+        """Trades whose callers were told PENDING and that are not resolved yet."""
+        return sum(flight.is_pending for flight in self._flights.values())
+
+    async def drain(self) -> None:
+        """Take no more trades, stop those that are not signed, and return when the others have their outcome."""
+        self.line.gate.close()
+        while self._flights:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def tell_pending(self) -> None:
+        """Answer every caller who still waits: their trades stay open in the journal."""
+        for request_id, flight in self._flights.items():
+            if not flight.answered.is_set():
+                stored = self._stored(request_id)
+                flight.tell((stored.outcome if stored else None) or _working(request_id))
+
+    def _admit(self, request: TradeRequest) -> Flight | Outcome:
+        """Return the stored result of a request that ended, or start its trade. Raises TradeError."""
+        stored = self._stored(request.request_id)
+        if stored is not None:
+            _require_same(request, stored.request)
+            return _unwrap(stored.refusal or stored.outcome)
+        return self._start(request)
+
+    def _start(self, request: TradeRequest) -> Flight:
+        line, now = self.line, trio.current_time()
+        if line.gate.draining or self._trades is None:
+            raise Denied(ErrorCode.EXECUTOR_DRAINING, "the daemon is shutting down and takes no more trades")
+        order = validate(request, rules=self.rules, received_at=now, received_unix_ns=line.now_ns())
+        self.metrics.stage_took(Stage.VALIDATION, trio.current_time() - now)
+        self.breaker.require_closed()
+        self._require_room()
+        flight = self._flights[request.request_id] = Flight(request)
+        self._trades.start_soon(self._fly, flight, order)
+        return flight
+
+    async def _fly(self, flight: Flight, order: Order) -> None:
+        try:
+            await run_trade(order, line=self.line, answer=flight.tell)
+        finally:
+            self._flights.pop(flight.request.request_id, None)
+            self._idle.set()
+        self._count(flight.answer)
+
+    def _stored(self, request_id: str) -> StoredTrade | None:
+        return records.stored(self.line.journal.entries(request_id))
+
+    def _require_room(self) -> None:
+        limit = self.line.config.limits.max_trades_in_flight
+        if len(self._flights) >= limit:
+            raise Denied(ErrorCode.TRADES_IN_FLIGHT_EXCEEDED, f"{len(self._flights)} trades are in flight, the limit is {limit}")
+
+    def _count_refusal(self, error: TradeError) -> None:
+        self.metrics.refused += 1
+        self.metrics.error(error.code)
+        self.log.info("trade.refused", code=error.code.name, reason=error.message)
+
+    def _count(self, answer: Outcome | TradeError | None) -> None:
+        if isinstance(answer, TradeError):
+            self.metrics.refused += 1
+            self.metrics.error(answer.code)
+        elif answer is not None and answer.error_code is not None:
+            self.metrics.failed += answer.status is OutcomeStatus.FAILED
+            self.metrics.error(answer.error_code)
+        else:
+            self.metrics.success += 1
+
+
+def _require_same(request: TradeRequest, known: TradeRequest) -> None:
+    if request != known:
+        raise Denied(
+            ErrorCode.REQUEST_ID_REUSED,
+            f"request_id {request.request_id!r} was used for another request; choose a new one for a new trade",
+        )
+
+
+def _unwrap(answer: Outcome | TradeError | None) -> Outcome:
+    if isinstance(answer, TradeError):
+        raise answer
+    if answer is None:
+        raise AssertionError("an answer is told before anyone is woken")
+    return answer
+
+
+def _working(request_id: str) -> Outcome:
+    return Outcome(request_id=request_id, status=OutcomeStatus.PENDING, error_message="the trade is being executed")

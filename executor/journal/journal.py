@@ -1,0 +1,216 @@
+"""The durable log of every trade: an append-only table, one writer, group commit.
+
+`trade.py` writes its steps here and nothing else does. The rule of every step is: append (durable), then move, then act. The
+path to the broadcast waits for the disk once, at SIGNED; entries before it are handed over in order and are therefore durable
+with it.
+
+One thread commits whatever has been handed over meanwhile in one transaction, so many trades share one fsync. Handing over is
+synchronous: an entry becomes durable whether or not the trade that waits for it is cancelled.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+import trio
+from attrs import define, field, frozen
+
+from executor.errors import ConfigError, ExecutorError
+from executor.states import State
+
+SCHEMA_VERSION = 1
+MAX_WAITING_ENTRIES = 10_000
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS entries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    at_unix_ns INTEGER NOT NULL,
+    signature TEXT,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS entries_by_request ON entries (request_id);
+CREATE UNIQUE INDEX IF NOT EXISTS one_acceptance ON entries (request_id) WHERE state = 'ACCEPTED';
+CREATE UNIQUE INDEX IF NOT EXISTS one_owner_of_a_signature ON entries (signature) WHERE state = 'SIGNED';
+PRAGMA user_version = {SCHEMA_VERSION};
+"""  # a constant of this file
+
+
+class JournalError(ExecutorError):
+    """An entry could not be made durable; what was about to happen must not happen."""
+
+
+class EntryRefused(JournalError):
+    """The journal already holds this request's acceptance, or this signature for another request."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One step of one trade. `body` is JSON text, `signature` stands at SIGNED only."""
+
+    request_id: str
+    state: State
+    at_unix_ns: int
+    body: str
+    signature: str | None = None
+
+
+class Journal(Protocol):
+    """What a trade needs of the journal."""
+
+    async def append(self, entry: Entry) -> None:
+        """Return when the entry is on disk. Raises JournalError. Cancelled: the entry becomes durable all the same."""
+        ...
+
+    def append_soon(self, entry: Entry) -> None:
+        """Hand the entry over; it is durable before any entry that is appended after it. Raises JournalError when it is full."""
+        ...
+
+    def entries(self, request_id: str) -> Sequence[Entry]:
+        """Every durable entry of a request, oldest first."""
+        ...
+
+
+@define(eq=False)
+class _Waiting:
+    entry: Entry
+    done: trio.Event = field(factory=trio.Event)
+    error: JournalError | None = None
+
+
+class SqliteJournal:
+    """A journal in one SQLite file (WAL, synchronous=FULL). `run` must be running for appends to finish."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file. Raises ConfigError: in use by another instance, unreadable, or of an unknown version."""
+        self._lock = _lock(path)
+        self._writer = _open(path)
+        self._reader = _open(path)
+        self._waiting: list[_Waiting] = []
+        self._wake = trio.Event()
+        self._ended = False
+        self._problem: str | None = None
+        self._thread = trio.CapacityLimiter(1)
+
+    async def append(self, entry: Entry) -> None:
+        """Return when the entry is on disk (see Journal)."""
+        waiting = self._hand_over(entry)
+        # The writer answers every entry, also when the disk is full, so this shield cannot last longer than one commit.
+        with trio.CancelScope(shield=True):
+            await waiting.done.wait()
+        if waiting.error is not None:
+            raise waiting.error
+
+    def append_soon(self, entry: Entry) -> None:
+        """Hand the entry over (see Journal)."""
+        self._hand_over(entry)
+
+    def entries(self, request_id: str) -> Sequence[Entry]:
+        """Every durable entry of a request, oldest first."""
+        rows = self._reader.execute(
+            "SELECT request_id, state, at_unix_ns, body, signature FROM entries WHERE request_id = ? ORDER BY seq", (request_id,)
+        )
+        return [Entry(request_id=r[0], state=State(r[1]), at_unix_ns=r[2], body=r[3], signature=r[4]) for r in rows]
+
+    async def run(self) -> None:
+        """Commit what is handed over, until cancelled; what was handed over before the cancellation is still committed."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                await self._commit_waiting()
+        finally:
+            await self._commit_waiting()  # noqa: ASYNC102 - shielded within, and one commit always ends
+            self._ended = True
+
+    def problem(self) -> str | None:
+        """Why entries cannot be made durable; None after a commit that succeeded."""
+        return self._problem
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reader.close()
+        self._writer.close()
+        self._lock.close()
+
+    def _hand_over(self, entry: Entry) -> _Waiting:
+        if self._ended:
+            raise JournalError("the journal's writer has ended")
+        if len(self._waiting) >= MAX_WAITING_ENTRIES:
+            raise JournalError(f"the journal has {MAX_WAITING_ENTRIES} entries waiting for the disk")
+        waiting = _Waiting(entry)
+        self._waiting.append(waiting)
+        self._wake.set()
+        return waiting
+
+    async def _commit_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                # Shielded: a cancellation between taking the batch and starting the thread would lose it. The thread always ends.
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
+            finally:
+                for waiting in batch:
+                    waiting.done.set()
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for waiting in batch:
+                self._insert(waiting)
+            self._writer.execute("COMMIT")
+            self._problem = None
+        except sqlite3.Error as error:
+            self._rollback()
+            self._problem = f"the journal cannot be written: {error}"
+            for waiting in batch:
+                waiting.error = JournalError(self._problem)
+
+    def _rollback(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def _insert(self, waiting: _Waiting) -> None:
+        entry = waiting.entry
+        try:
+            self._writer.execute(
+                "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES (?, ?, ?, ?, ?)",
+                (entry.request_id, entry.state.value, entry.at_unix_ns, entry.signature, entry.body),
+            )
+        except sqlite3.IntegrityError as error:  # only this entry: the others of the batch are sound
+            waiting.error = EntryRefused(f"{entry.state.name} of {entry.request_id!r} is refused: {error}")
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Hold a lock beside the file for as long as the process lives; the kernel drops it at any kind of death."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise ConfigError([f"daemon.data_directory: the journal {path} cannot be opened: {error.strerror}"]) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError([f"daemon.data_directory: the journal {path} is in use by another executor"]) from error
+    return lock
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open one connection; explicit transactions, usable from the writer's thread."""
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            connection.close()
+            raise ConfigError([f"the journal {path} has schema version {version}; this executor knows {SCHEMA_VERSION}"])
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        raise ConfigError([f"the journal {path} cannot be used: {error}"]) from error
+    return connection

@@ -1,0 +1,95 @@
+"""From the end of a trade to what its caller is told. Pure."""
+
+from attrs import frozen
+
+from executor.errors import ErrorCode, TradeError
+from executor.model import Fill, Order, Outcome, OutcomeStatus, Sent, Stage
+from executor.units import exact_price, shortfall_bps
+
+NO_MEV_PROTECTION = "none: sent to ordinary nodes; wrapping SOL and shared accounts do not protect against MEV"
+
+
+@frozen(kw_only=True)
+class Times:
+    """Durations of a trade so far, in nanoseconds."""
+
+    execution_ns: int
+    broadcast_ns: int = 0
+    confirmation_ns: int = 0
+
+
+def refused(order: Order, error: TradeError, stage: Stage | None, *, times: Times) -> Outcome:
+    """Ended before anything was sent, or with a proof that nothing that was sent can land."""
+    return Outcome(
+        request_id=order.request_id,
+        status=OutcomeStatus.FAILED,
+        error_code=error.code,
+        error_message=error.message,
+        error_stage=stage,
+        execution_ns=times.execution_ns,
+        broadcast_ns=times.broadcast_ns,
+    )
+
+
+def expired(sent: Sent, error: TradeError, *, times: Times) -> Outcome:
+    """Proved never to land."""
+    return _after_send(sent, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
+
+
+def pending(sent: Sent, *, timeout_seconds: float, times: Times) -> Outcome:
+    """Not proved either way within the time that the caller is kept waiting."""
+    message = (
+        f"not confirmed within {timeout_seconds:g} s: it may still land until block height "
+        f"{sent.signed.last_valid_block_height}; ask GetTrade for the outcome, do not trade again"
+    )
+    return _after_send(sent, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
+
+
+def landed(sent: Sent, fill: Fill, *, times: Times) -> Outcome:
+    """Landed: SUCCESS with what the wallet has more, or FAILED (the fee is paid, nothing was swapped)."""
+    if fill.error_code is None:
+        return _after_send(sent, OutcomeStatus.SUCCESS, times, fill=fill)
+    message = f"the transaction landed in slot {fill.slot} and reverted, its network fee is paid: {fill.error_detail}"
+    return _after_send(sent, OutcomeStatus.FAILED, times, fill=fill, error_code=fill.error_code, error_message=message)
+
+
+def _after_send(
+    sent: Sent,
+    status: OutcomeStatus,
+    times: Times,
+    *,
+    fill: Fill | None = None,
+    error_code: ErrorCode | None = None,
+    error_message: str | None = None,
+) -> Outcome:
+    signed, order = sent.signed, sent.signed.order
+    quoted = signed.simulated.built.quoted
+    swapped = status is OutcomeStatus.SUCCESS and fill is not None and fill.in_amount > 0
+    return Outcome(
+        request_id=order.request_id,
+        status=status,
+        signature=str(signed.signature),
+        executed_amount=fill.out_amount if fill else 0,
+        input_amount=fill.in_amount if fill else 0,
+        executed_price=(
+            exact_price(fill.in_amount, order.input.decimals, fill.out_amount, order.output.decimals)
+            if fill and swapped
+            else None
+        ),
+        signed_slippage_bps=shortfall_bps(quoted.reference_out_amount, fill.out_amount) if fill and swapped else 0,
+        fees_paid_lamports=fill.fee_lamports if fill else 0,
+        priority_fee_lamports=fill.priority_fee_lamports if fill else 0,
+        rent_lamports=fill.rent_lamports if fill else 0,
+        quoted_amount=quoted.quote.out_amount,
+        slot=fill.slot if fill else 0,
+        units_consumed=fill.units_consumed if fill else 0,
+        last_valid_block_height=signed.last_valid_block_height,
+        shared_accounts=signed.simulated.built.shared_accounts,
+        mev_protection=NO_MEV_PROTECTION,
+        execution_ns=times.execution_ns,
+        broadcast_ns=times.broadcast_ns,
+        confirmation_ns=times.confirmation_ns,
+        error_code=error_code,
+        error_message=error_message,
+        error_stage=Stage.MONITOR if error_code else None,
+    )

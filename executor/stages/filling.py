@@ -1,0 +1,97 @@
+"""What a landed transaction really did, read from the chain.
+
+The chain's own balances are the truth: what the wallet has more of the output. For a native SOL leg they are lamports, which
+other programs may have touched too (rent of a foreign account), so there the swap program's own return value decides when it is
+in the logs; it is net of platform fees (SOLANA.md 1.7). Events are not used: V2 events are gross.
+"""
+
+import base64
+
+import trio
+from attrs import frozen
+from solders.pubkey import Pubkey
+
+from executor.errors import ErrorCode
+from executor.faults import Fault, TransportError, transaction_fault
+from executor.log import Log
+from executor.model import Fill, Sent, Token
+from executor.network.nodes import Nodes
+from executor.network.solana import ConfirmedTransaction
+from executor.programs import JUPITER_PROGRAM
+from executor.stages.changes import wallet_changes
+from executor.units import LAMPORTS_PER_SIGNATURE, Lamports
+
+FIRST_RETRY_SECONDS = 0.1
+MAX_RETRY_SECONDS = 1.0
+
+
+@frozen(kw_only=True)
+class Sides:
+    """Whose swap it was, and of what."""
+
+    wallet: Pubkey
+    input: Token
+    output: Token
+
+
+async def read_fill(sent: Sent, *, nodes: Nodes, wallet: Pubkey, log: Log) -> Fill:
+    """Fetch the transaction and read it. A node knows of it some time after its status, so this asks until one does.
+
+    Waits without a limit of its own: that the trade succeeded is certain, its amounts are not to be guessed.
+    """
+    order = sent.signed.order
+    transaction = await _fetch(sent, nodes=nodes, log=log)
+    return fill_of(transaction, sides=Sides(wallet=wallet, input=order.input, output=order.output))
+
+
+async def _fetch(sent: Sent, *, nodes: Nodes, log: Log) -> ConfirmedTransaction:
+    pause = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            found = await nodes.ask(lambda node: node.transaction(sent.signed.signature), operation="getTransaction")
+        except TransportError as error:
+            log.warning("fill.unavailable", problem=str(error))
+            found = None
+        if found is not None:
+            return found
+        await trio.sleep(pause)
+        pause = min(pause * 2, MAX_RETRY_SECONDS)
+
+
+def fill_of(transaction: ConfirmedTransaction, *, sides: Sides) -> Fill:
+    """Read amounts, fees and rent. A failed transaction swapped nothing, whatever its logs say, but its fee is paid."""
+    signatures_lamports = LAMPORTS_PER_SIGNATURE * transaction.signature_count
+    changes = wallet_changes(transaction.balances, wallet=sides.wallet)
+    fee = transaction.fee_lamports
+    fault = None if transaction.error is None else transaction_fault(transaction.error, transaction.logs)
+    swapped = fault is None
+    return Fill(
+        slot=transaction.slot,
+        in_amount=-changes.of(sides.input.mint, fee_lamports=fee) if swapped else 0,
+        out_amount=_out_amount(transaction, sides.output, changes.of(sides.output.mint, fee_lamports=fee)) if swapped else 0,
+        fee_lamports=Lamports(fee),
+        priority_fee_lamports=Lamports(fee - signatures_lamports),
+        rent_lamports=changes.rent_lamports,
+        units_consumed=transaction.units_consumed,
+        error_code=None if fault is None else _reverted_code(fault),
+        error_detail="" if fault is None else fault.detail,
+    )
+
+
+def _reverted_code(fault: Fault) -> ErrorCode:
+    """On chain a missed minimum is worth its own code; everything else is a swap that reverted, with the detail."""
+    return fault.code if fault.code is ErrorCode.SLIPPAGE_EXCEEDED else ErrorCode.SWAP_REVERTED
+
+
+def _out_amount(transaction: ConfirmedTransaction, output: Token, measured: int) -> int:
+    returned = returned_amount(transaction.logs)
+    return returned if output.is_native and returned is not None else measured
+
+
+def returned_amount(logs: tuple[str, ...]) -> int | None:
+    """The last `Program return` of Jupiter's in the logs, a u64; None where the logs were cut short."""
+    prefix = f"Program return: {JUPITER_PROGRAM} "
+    for line in reversed(logs):
+        if line.startswith(prefix):
+            return int.from_bytes(base64.b64decode(line.removeprefix(prefix))[:8], "little")
+    return None

@@ -1,0 +1,51 @@
+"""The same bytes to every node, and again until they are confirmed or have expired.
+
+Same bytes, same signature: at most one of them is executed, so sending to several nodes and sending again is safe. A node's OK
+says nothing about landing, and a node's failure proves nothing either, with one exception: a node that refused the bytes in its
+preflight, or could not accept them at all, forwarded nothing. Only when every node did that, in the first round, is the trade
+over without looking at the chain.
+"""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import trio
+
+from executor.errors import Rejected
+from executor.faults import Reaction, TransportError, after_send
+from executor.log import Log
+from executor.model import Signed
+from executor.network.nodes import Nodes
+
+_REFUSALS = frozenset({Reaction.REJECT, Reaction.REQUOTE, Reaction.REBUILD})
+
+
+async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> None:
+    """Send to every node, once. Raises Rejected if their answers prove that none of them has forwarded anything."""
+    answers = await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight)
+    refusals = [answer for answer in answers if isinstance(answer, TransportError)]
+    log.info("send.answered", accepted=len(answers) - len(refusals), refusals=[str(refusal) for refusal in refusals])
+    _require_possible(answers)
+
+
+async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float) -> NoReturn:
+    """Send the same bytes again and again, until cancelled. Without preflight: it would only say that they are known already."""
+    while True:
+        await trio.sleep(every_seconds)
+        await _send_round(signed, nodes=nodes, skip_preflight=True)
+
+
+async def _send_round(signed: Signed, *, nodes: Nodes, skip_preflight: bool) -> Sequence[str | TransportError]:
+    return await nodes.every(lambda node: node.send(signed.wire, skip_preflight=skip_preflight))
+
+
+def _require_possible(answers: Sequence[str | TransportError]) -> None:
+    refusals = [answer for answer in answers if isinstance(answer, TransportError) and _is_refusal(answer)]
+    if len(refusals) == len(answers):
+        first = refusals[0]
+        raise Rejected(first.fault.code, f"every node refused the transaction: {first}", endpoint=first.endpoint)
+
+
+def _is_refusal(error: TransportError) -> bool:
+    """The node looked at these bytes and refused them. Timeouts, resets and whatever no table knows prove nothing."""
+    return after_send(error.fault).reaction in _REFUSALS

@@ -1,0 +1,61 @@
+"""The states of a trade. Everything that decides how a trade may move stands in this file.
+
+A trade is ACCEPTED when it has passed the rules that need no I/O. From then on it ends in exactly one terminal state:
+
+* DENIED: ours; a rule refused (balance, price) and nothing left the process.
+* REJECTED: theirs; proved not accepted, and nothing was sent that could still land.
+* SUCCEEDED, REVERTED: the chain says so, at `confirmed`.
+* EXPIRED: proved never to land.
+
+SIGNED is durable, with signature, last valid block height and wire bytes, before the first byte leaves. A trade in SIGNED or
+SENT without a terminal state is what a caller sees as PENDING: unknown is not failed.
+
+Odd but true moves:
+
+* SIGNED may go to REJECTED, when the process that signed knows that it let no byte out.
+* SIGNED may go straight to what the chain says: a crash between the first byte and the entry SENT leaves SIGNED behind.
+* SENT may go to REJECTED, when every recipient refused the bytes in its preflight: none of them forwarded anything.
+"""
+
+import enum
+from collections.abc import Mapping
+
+from executor.errors import ExecutorError
+
+
+class State(enum.Enum):
+    """Where a trade stands. The names stand in the journal: never rename one."""
+
+    ACCEPTED = "ACCEPTED"
+    SIGNED = "SIGNED"
+    SENT = "SENT"
+    SUCCEEDED = "SUCCEEDED"
+    REVERTED = "REVERTED"
+    EXPIRED = "EXPIRED"
+    DENIED = "DENIED"
+    REJECTED = "REJECTED"
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.ACCEPTED: frozenset({State.SIGNED, State.DENIED, State.REJECTED}),
+    State.SIGNED: frozenset({State.SENT, State.SUCCEEDED, State.REVERTED, State.EXPIRED, State.REJECTED}),
+    State.SENT: frozenset({State.SUCCEEDED, State.REVERTED, State.EXPIRED, State.REJECTED}),
+    State.SUCCEEDED: frozenset(),
+    State.REVERTED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.DENIED: frozenset(),
+    State.REJECTED: frozenset(),
+}
+
+TERMINAL = frozenset(state for state, ways_out in MOVES.items() if not ways_out)
+
+
+class IllegalMove(ExecutorError):
+    """A bug: a trade was about to move in a way that the table does not know. Nothing happened."""
+
+
+def move(current: State, following: State) -> State:
+    """Return the following state, or raise IllegalMove."""
+    if following not in MOVES[current]:
+        raise IllegalMove(f"a trade cannot move from {current.name} to {following.name}")
+    return following

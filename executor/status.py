@@ -1,0 +1,139 @@
+"""What the daemon says of itself. Durations and ages in seconds; an age of inf means: never."""
+
+import enum
+
+from attrs import frozen
+
+from executor.errors import ErrorCode
+from executor.model import Stage, Urgency
+from executor.units import MicroLamports
+
+
+class BreakerState(enum.Enum):
+    """The circuit breaker, in the usual words."""
+
+    CLOSED = "closed"
+    """Trading."""
+    OPEN = "open"
+    """Halted."""
+    HALF_OPEN = "half_open"
+    """Probing."""
+
+
+@frozen(kw_only=True)
+class OutcomeCounts:
+    """How trades ended, since the start."""
+
+    success: int = 0
+    failed: int = 0
+    pending: int = 0
+    """Answered PENDING and not resolved yet."""
+    refused: int = 0
+    """Answered with an error status."""
+
+
+@frozen(kw_only=True)
+class ErrorCount:
+    """How often an error code was given, since the start."""
+
+    code: ErrorCode
+    count: int
+
+
+@frozen(kw_only=True)
+class StageLatency:
+    """How long a stage of the line takes."""
+
+    stage: Stage
+    count: int
+    """Since the start; the percentiles are over the last ones only."""
+    p50_seconds: float
+    p90_seconds: float
+    p99_seconds: float
+
+
+@frozen(kw_only=True)
+class BlockhashStatus:
+    """The blockhash that the next trade would be signed with."""
+
+    blockhash: str
+    last_valid_block_height: int
+    block_height: int
+    age_seconds: float
+    fresh: bool
+
+
+@frozen(kw_only=True)
+class FeePercentile:
+    """What an urgency pays."""
+
+    urgency: Urgency
+    price_micro_lamports: MicroLamports
+    """Per compute unit."""
+
+
+@frozen(kw_only=True)
+class FeeCacheStatus:
+    """The recent priority fees that are kept."""
+
+    entries: int
+    """Sets of accounts that are watched."""
+    oldest_age_seconds: float
+    percentiles: tuple[FeePercentile, ...] = ()
+    """Of the set that was asked for last."""
+
+
+@frozen(kw_only=True)
+class EndpointStatus:
+    """An upstream as we saw it last."""
+
+    name: str
+    endpoint: str
+    """Scheme, host and port; never a path, a query or a credential."""
+    healthy: bool
+    problem: str = ""
+    """Empty when healthy."""
+    age_seconds: float
+    """Since the last answer, good or bad."""
+    slot: int = 0
+    """Of a node."""
+
+
+@frozen(kw_only=True)
+class WalletBalance:
+    """What the wallet holds of a token."""
+
+    symbol: str
+    mint: str
+    amount: int
+    """Smallest unit; native lamports for SOL."""
+    decimals: int
+
+
+@frozen(kw_only=True)
+class WalletStatus:
+    """The wallet that pays."""
+
+    address: str
+    balances: tuple[WalletBalance, ...] = ()
+    age_seconds: float
+
+
+@frozen(kw_only=True)
+class ExecutorStatus:
+    """The whole. A part is None until it is known."""
+
+    version: str
+    uptime_seconds: float
+    trading_allowed: bool
+    not_allowed_because: tuple[str, ...] = ()
+    breaker: BreakerState
+    trades_in_flight: int
+    outcomes: OutcomeCounts
+    error_counts: tuple[ErrorCount, ...] = ()
+    stages: tuple[StageLatency, ...] = ()
+    blockhash: BlockhashStatus | None = None
+    fee_cache: FeeCacheStatus | None = None
+    nodes: tuple[EndpointStatus, ...] = ()
+    jupiter: EndpointStatus | None = None
+    wallet: WalletStatus | None = None

@@ -1,0 +1,229 @@
+"""The daemon's nurseries, and what lives in them.
+
+Outer to inner, so that what others need dies last:
+
+    journal writer > refreshers (blockhash, fees, mints, node health, holdings, breaker watcher) > confirmation poller
+    > trades > listener
+
+A crash in one of them is a bug and ends the daemon: a trade executor that has lost its poller must not go on. Failing upstreams
+are no crash; the refreshers keep their values, which age, and a value that is too old refuses new trades.
+"""
+
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import trio
+from attrs import define, frozen
+
+from executor.chainstate.blockhash import Blockhashes
+from executor.chainstate.confirmations import Confirmations
+from executor.chainstate.fees import Fees
+from executor.chainstate.holdings import Holdings
+from executor.chainstate.lookup_tables import LookupTables
+from executor.chainstate.mints import Mints
+from executor.chainstate.node_health import NodeHealth
+from executor.config import Config
+from executor.desk import Desk
+from executor.journal.journal import SqliteJournal
+from executor.log import Log
+from executor.network.jupiter import Jupiter
+from executor.network.nodes import Nodes
+from executor.network.retry import Retry
+from executor.network.solana import Node
+from executor.ops.metrics import Metrics
+from executor.ops.report import Report
+from executor.risk.breaker import Breaker
+from executor.risk.reservations import Reservations
+from executor.rpc.server import GrpcServer
+from executor.rpc.service import TradeExecutorService
+from executor.stages.validation import Rules
+from executor.trade import Gate, Line
+from executor.wallet.signer import Signer
+
+JOURNAL_FILE = "journal.sqlite3"
+FLUSH_SECONDS = 5.0
+"""For the answers of the last trades to leave."""
+
+
+@frozen(kw_only=True)
+class Surroundings:
+    """What the daemon takes from the outside, so that tests can decide it."""
+
+    environment: Mapping[str, str]
+    now_ns: Callable[[], int]
+    rng: random.Random
+    log: Log
+
+
+@define(kw_only=True, eq=False)
+class Daemon:
+    """Everything that lives for as long as the daemon does."""
+
+    config: Config
+    line: Line
+    desk: Desk
+    journal: SqliteJournal
+    blockhashes: Blockhashes
+    fees: Fees
+    mints: Mints
+    holdings: Holdings
+    node_health: NodeHealth
+    breaker: Breaker
+    confirmations: Confirmations
+    server: GrpcServer
+    log: Log
+
+    async def run(self, *, on_ready: Callable[[str], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. `on_ready` is told the bound address.
+
+        Raises OSError when the address is taken.
+        """
+        async with trio.open_nursery() as journal:
+            journal.start_soon(self.journal.run)
+            async with trio.open_nursery() as refreshers:
+                self._start_refreshers(refreshers)
+                async with trio.open_nursery() as poller:
+                    poller.start_soon(self.confirmations.run)
+                    async with trio.open_nursery() as trades:
+                        await trades.start(self.desk.run)
+                        await self._listen(on_ready)
+                        trades.cancel_scope.cancel()
+                    poller.cancel_scope.cancel()
+                refreshers.cancel_scope.cancel()
+            journal.cancel_scope.cancel()
+
+    def _start_refreshers(self, nursery: trio.Nursery) -> None:
+        for run in (
+            self.blockhashes.run,
+            self.fees.run,
+            self.mints.run,
+            self.node_health.run,
+            self.holdings.run,
+            self.breaker.run,
+        ):
+            nursery.start_soon(run)
+
+    async def _listen(self, on_ready: Callable[[str], None]) -> None:
+        """Take calls until a signal comes; return when nothing more is owed to any caller."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as listener:
+                address = await listener.start(self.server.serve)
+                self.log.info("daemon.ready", address=address, wallet=str(self.line.signer.address))
+                on_ready(address)
+                await self._until_stopped(signals)
+                await self.server.drain(FLUSH_SECONDS)
+                listener.cancel_scope.cancel()
+
+    async def _until_stopped(self, signals: AsyncIterator[int]) -> None:
+        """Wait for a signal, then let sent trades resolve until the drain deadline or a second signal."""
+        await anext(signals)
+        timeout = self.config.daemon.drain_timeout_seconds
+        self.log.info("daemon.draining", trades_in_flight=self.desk.in_flight(), timeout_seconds=timeout)
+        with trio.move_on_after(timeout) as deadline:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._shorten_on_signal, signals, deadline)
+                await self.desk.drain()
+                nursery.cancel_scope.cancel()
+        if self.desk.in_flight():
+            self.log.warning("daemon.left_open", trades=self.desk.in_flight())
+        self.desk.tell_pending()
+
+    async def _shorten_on_signal(self, signals: AsyncIterator[int], deadline: trio.CancelScope) -> None:
+        await anext(signals)
+        deadline.cancel()
+
+    async def aclose(self) -> None:
+        """Release sockets and the journal."""
+        await self.line.nodes.aclose()
+        await self.line.jupiter.aclose()
+        self.journal.close()
+        self.log.info("daemon.stopped")
+
+
+def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> Daemon:
+    """Put the daemon together; nothing runs yet. Raises ConfigError: the journal cannot be used, an address is malformed."""
+    log, rng = surroundings.log, surroundings.rng
+    retry = Retry(max_retries=config.retry.max_retries, initial_delay_seconds=config.retry.initial_delay_seconds)
+    nodes = make_nodes(config, retry=retry, rng=rng, log=log)
+    jupiter = make_jupiter(config, environment=surroundings.environment, retry=retry, rng=rng, log=log)
+    whitelist = {token.mint: token for token in config.tokens}
+    blockhashes = Blockhashes(
+        nodes=nodes,
+        refresh_seconds=config.solana.blockhash_refresh_seconds,
+        max_age_seconds=config.solana.max_blockhash_age_seconds,
+        log=log,
+    )
+    mints = Mints(nodes=nodes, whitelist=whitelist, log=log)
+    node_health = NodeHealth(nodes=nodes, log=log)
+    confirmations = Confirmations(
+        nodes=nodes,
+        blockhashes=blockhashes,
+        poll_initial_seconds=config.confirmation.poll_initial_seconds,
+        poll_max_seconds=config.confirmation.poll_max_seconds,
+        log=log,
+    )
+    fees = Fees(nodes=nodes, settings=config.fees, log=log)
+    holdings = Holdings(nodes=nodes, wallet=signer.address, mints=mints, log=log)
+    journal = SqliteJournal(Path(config.daemon.data_directory).expanduser() / JOURNAL_FILE)
+    metrics = Metrics()
+    checks = {"blockhash": blockhashes.problem, "nodes": node_health.problem, "journal": journal.problem}
+    breaker = Breaker(checks=checks, log=log)
+    line = Line(
+        config=config,
+        jupiter=jupiter,
+        nodes=nodes,
+        blockhashes=blockhashes,
+        fees=fees,
+        lookup_tables=LookupTables(nodes=nodes),
+        confirmations=confirmations,
+        reservations=Reservations(),
+        signer=signer,
+        journal=journal,
+        gate=Gate(config.limits.pre_send_budget_seconds),
+        now_ns=surroundings.now_ns,
+        observer=metrics,
+        log=log,
+    )
+    report = Report(
+        blockhashes=blockhashes, fees=fees, nodes=nodes, jupiter=jupiter, holdings=holdings, breaker=breaker, metrics=metrics
+    )
+    desk = Desk(
+        line=line,
+        rules=Rules(limits=config.limits, whitelist=whitelist, mints=mints),
+        breaker=breaker,
+        metrics=metrics,
+        report=report,
+        log=log,
+    )
+    return Daemon(
+        config=config,
+        line=line,
+        desk=desk,
+        journal=journal,
+        blockhashes=blockhashes,
+        fees=fees,
+        mints=mints,
+        holdings=holdings,
+        node_health=node_health,
+        breaker=breaker,
+        confirmations=confirmations,
+        server=GrpcServer(config.grpc.listen_address, TradeExecutorService(desk, log=log), log=log),
+        log=log,
+    )
+
+
+def make_nodes(config: Config, *, retry: Retry, rng: random.Random, log: Log) -> Nodes:
+    """Clients of the configured nodes."""
+    timeout = config.solana.request_timeout_seconds
+    nodes = [Node(node.url, name=node.name, timeout_seconds=timeout) for node in config.solana.nodes]
+    return Nodes(nodes, retry=retry, rng=rng, log=log)
+
+
+def make_jupiter(config: Config, *, environment: Mapping[str, str], retry: Retry, rng: random.Random, log: Log) -> Jupiter:
+    """The client of Jupiter's API, with the key from the environment variable that the configuration names."""
+    key = environment.get(config.jupiter.api_key_env) if config.jupiter.api_key_env else None
+    return Jupiter(
+        config.jupiter.url, api_key=key or None, timeout_seconds=config.jupiter.timeout_seconds, retry=retry, rng=rng, log=log
+    )
