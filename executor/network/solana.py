@@ -271,7 +271,14 @@ class Node:
             maxRetries=0,
             minContextSlot=min_context_slot,
         )
-        return await self._call("sendTransaction", [_base64(wire), options], Reader.signature)
+        own = str(VersionedTransaction.from_bytes(wire).signatures[0])
+
+        def read(result: Reader) -> str:
+            if result.signature() != own:
+                result.refuse("is not the signature of what was sent")
+            return own
+
+        return await self._call("sendTransaction", [_base64(wire), options], read)
 
     async def signature_statuses(
         self, signatures: Sequence[Signature], *, search_history: bool = False

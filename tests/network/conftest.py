@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from executor.network.retry import Retry
 from executor.network.solana import Node
+from tests.support.clients import seeded
 from tests.support.events import RecordedLog
 from tests.support.upstream import Upstream, open_upstream
-
-QUICK = Retry(max_retries=3, initial_delay_seconds=0.001, max_delay_seconds=0.004)
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def log() -> RecordedLog:
 @pytest.fixture
 def rng() -> random.Random:
     """A seeded source of jitter."""
-    return random.Random(7)
+    return seeded()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ FRESH = EndpointHealth(name="one", endpoint="http://127.0.0.1:1")
 
 
 def error(status: int) -> TransportError:
+    """A call that ended with this status."""
     fault = http_fault(status, {}, Source.NODE)
     return TransportError(endpoint="http://127.0.0.1:1", operation="getSlot", fault=fault, status=status)
 

@@ -24,7 +24,6 @@ from tests.support.upstream import (
     Truncated,
     Upstream,
     closed_port,
-    json_reply,
     open_upstream,
 )
 
@@ -33,6 +32,7 @@ SECRET = "s3cr3t-Key-0123456789"
 
 @asynccontextmanager
 async def http_to(url: str, *, timeout_seconds: float = 5.0, max_body_bytes: int = 10_000) -> AsyncIterator[Http]:
+    """A client that is closed at the end."""
     http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes)
     async with aclosing(http):
         yield http
@@ -122,6 +122,7 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def failure_of(http: Http) -> TransportError:
+    """The error of a request."""
     with pytest.raises(TransportError) as caught:
         await http.request("GET", "x", operation="fetch")
     return caught.value
@@ -150,16 +151,16 @@ async def test_every_way_in_which_a_connection_fails(step: Script, code: ErrorCo
         assert (await http.request("GET", "x", operation="fetch")).body == b"fine"
 
 
-@pytest.mark.parametrize("step", [Hang(), Slow(Reply(body=b"0123456789"), 0.02), Reply(delay_seconds=0.2)])
+@pytest.mark.parametrize("step", [Hang(), Slow(Reply(body=b"0123456789" * 9), 0.05), Reply(delay_seconds=4.0)])
 async def test_the_deadline_holds_for_the_whole_answer(step: Script) -> None:
     """An upstream that hangs, dawdles or drips bytes has no more time than the call."""
-    async with open_upstream() as upstream, http_to(upstream.url, timeout_seconds=0.08) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, timeout_seconds=0.2) as http:
         upstream.script("x", step, Reply(body=b"fine"))
         started = trio.current_time()
         error = await failure_of(http)
 
-        assert trio.current_time() - started < 0.2
-        assert (error.fault.code, error.fault.detail) == (ErrorCode.NODE_UNREACHABLE, "no answer in time: 0.08 s")
+        assert trio.current_time() - started < 2.0
+        assert (error.fault.code, error.fault.detail) == (ErrorCode.NODE_UNREACHABLE, "no answer in time: 0.2 s")
         assert (await http.request("GET", "x", operation="fetch")).body == b"fine"
 
 
@@ -303,10 +304,6 @@ def secret_urls(upstream: Upstream) -> list[str]:
         f"http://{SECRET}@{host}/",
         f"http://user:{SECRET}@{host}/",
     ]
-
-
-def echo(_request: object) -> Reply:
-    return json_reply({"error": f"bad key {SECRET}"}, 400)
 
 
 @pytest.mark.parametrize("place", range(5))

@@ -21,7 +21,7 @@ from executor.model import Quote
 from executor.network.jupiter import Jupiter, _Asked, _quote
 from executor.network.reader import WrongField, read_json
 from executor.units import minimum_out
-from tests.network.conftest import QUICK
+from tests.support.clients import QUICK
 from tests.support.events import RecordedLog
 from tests.support.recorded import recorded, recorded_names
 from tests.support.upstream import Reply, Reset, Script, Truncated, Upstream, json_reply
@@ -34,6 +34,7 @@ PROGRAM = Pubkey.from_string("JUP6LkbZbjS1jKKwapdHNy74zcZ3tLUZoi5QNyVTaV4")
 
 
 def quote_answer(**changes: object) -> dict[str, object]:
+    """A quote for `ask_quote`, with changes."""
     return {
         "inputMint": str(SOL),
         "inAmount": "50000000",
@@ -52,10 +53,12 @@ def quote_answer(**changes: object) -> dict[str, object]:
 
 
 def instruction(program: Pubkey = PROGRAM, data: str = "AQI=") -> dict[str, object]:
+    """An instruction as Jupiter writes it."""
     return {"programId": str(program), "accounts": [{"pubkey": str(USER), "isSigner": True, "isWritable": False}], "data": data}
 
 
 def swap_answer(**changes: object) -> dict[str, object]:
+    """Instructions as Jupiter answers them, with changes."""
     return {
         "tokenLedgerInstruction": None,
         "computeBudgetInstructions": [instruction(data="AsBcFQA=")],
@@ -71,6 +74,7 @@ def swap_answer(**changes: object) -> dict[str, object]:
 
 @pytest.fixture
 async def jupiter(upstream: Upstream, log: RecordedLog, rng: random.Random) -> AsyncIterator[Jupiter]:
+    """A client of the scripted server."""
     url = upstream.url + "/swap/v1"
     client = Jupiter(url, api_key=API_KEY, timeout_seconds=5.0, retry=QUICK, rng=rng, log=log)
     async with aclosing(client):
@@ -78,11 +82,13 @@ async def jupiter(upstream: Upstream, log: RecordedLog, rng: random.Random) -> A
 
 
 async def ask_quote(jupiter: Jupiter, **changes: Any) -> Quote:
+    """Ask what `quote_answer` answers, with changes."""
     asked: dict[str, Any] = {"input_mint": SOL, "output_mint": USDC, "in_amount": 50_000_000, "slippage_bps": 30}
     return await jupiter.quote(**(asked | changes))
 
 
 async def refused_quote(jupiter: Jupiter, **changes: Any) -> TransportError:
+    """The error of a quote."""
     with pytest.raises(TransportError) as caught:
         await ask_quote(jupiter, **changes)
     return caught.value
@@ -103,6 +109,7 @@ QUOTE = Quote(
 
 
 async def refused_swap(jupiter: Jupiter) -> TransportError:
+    """The error of a swap."""
     with pytest.raises(TransportError) as caught:
         await jupiter.swap_instructions(user=USER, quote=QUOTE, use_shared_accounts=True)
     return caught.value

@@ -20,6 +20,7 @@ SIGNATURE = str(Signature.new_unique())
 
 
 def reader(value: object) -> Reader:
+    """A value at `at` of a document."""
     return read_json(json.dumps({"at": value}).encode()).get("at")
 
 
@@ -93,7 +94,7 @@ def test_fields_and_items_are_named_by_their_path() -> None:
         document.get("result").get("value").items()[0].get("lamports").integer()
     with pytest.raises(WrongField, match=r"^result\.slot is missing$"):
         document.get("result").get("slot")
-    with pytest.raises(WrongField, match="^the answer is not a string$"):
+    with pytest.raises(WrongField, match=r"^the answer is not a string$"):
         document.text()
     assert document.get("result").maybe("none") is None
     assert document.get("result").maybe("slot") is None
@@ -103,7 +104,7 @@ def test_fields_and_items_are_named_by_their_path() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"1" * 10_000, "\ufeff{}".encode("utf-16")])
 def test_what_is_not_json_is_not_read(body: bytes) -> None:
     """Garbage, foreign encodings, endless nesting and numbers are one and the same error."""
-    with pytest.raises(WrongField, match="^the body is not JSON$"):
+    with pytest.raises(WrongField, match=r"^the body is not JSON$"):
         read_json(body)
 
 

@@ -1,7 +1,5 @@
 """Retries: how often, after how long, and of what."""
 
-import random
-
 import pytest
 import trio
 import trio.testing
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from executor.errors import ErrorCode
 from executor.faults import Source, TransportError, http_fault
 from executor.network.retry import Retry, retrying
+from tests.support.clients import seeded
 from tests.support.events import RecordedLog
 
 POLICY = Retry(max_retries=3, initial_delay_seconds=0.1, jitter=0.0)
@@ -38,7 +37,8 @@ class Calls:
 
 
 async def run(calls: Calls, policy: Retry = POLICY, log: RecordedLog | None = None) -> int:
-    return await retrying(calls, policy=policy, rng=random.Random(1), log=log or RecordedLog(), operation="getSlot")
+    """Make the calls under the policy."""
+    return await retrying(calls, policy=policy, rng=seeded(), log=log or RecordedLog(), operation="getSlot")
 
 
 async def test_transient_faults_are_retried_at_doubling_intervals(autojump_clock: trio.testing.MockClock) -> None:
@@ -142,4 +142,4 @@ def test_the_pause_is_bounded_and_never_early(failures: int, retry_after: float 
     policy = Retry(jitter=jitter)
     nominal = min(2.0, max(0.1 * 2.0 ** min(failures - 1, 64), retry_after or 0.0))
 
-    assert nominal <= policy.delay_seconds(failures, retry_after, random.Random(seed)) <= nominal * (1 + jitter)
+    assert nominal <= policy.delay_seconds(failures, retry_after, seeded(seed)) <= nominal * (1 + jitter)

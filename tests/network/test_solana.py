@@ -35,6 +35,7 @@ from executor.network.solana import (
     _confirmed_transaction,
     _simulation,
 )
+from tests.support.clients import seeded
 from tests.support.recorded import recorded, recorded_names
 from tests.support.upstream import (
     Reply,
@@ -54,20 +55,24 @@ SIGNATURE = Signature.from_bytes(bytes(range(64)))
 
 
 def make_wire() -> bytes:
+    """A signed transaction."""
     instruction = transfer(TransferParams(from_pubkey=PAYER.pubkey(), to_pubkey=TARGET, lamports=1))
     message = MessageV0.try_compile(PAYER.pubkey(), [instruction], [], BLOCKHASH)
     return bytes(VersionedTransaction(message, [PAYER]))
 
 
 WIRE = make_wire()
+OWN_SIGNATURE = str(VersionedTransaction.from_bytes(WIRE).signatures[0])
 KEYS = (PAYER.pubkey(), TARGET, Pubkey.default())
 
 
 def context(value: object, slot: int = 42) -> dict[str, object]:
+    """A result with its context."""
     return {"context": {"apiVersion": "4.3.0", "slot": slot}, "value": value}
 
 
 def account(data: bytes = b"\1\2", lamports: int = 7) -> dict[str, object]:
+    """An account as nodes write it."""
     return {
         "lamports": lamports,
         "owner": str(TARGET),
@@ -79,11 +84,13 @@ def account(data: bytes = b"\1\2", lamports: int = 7) -> dict[str, object]:
 
 
 def params_of(upstream: Upstream) -> Any:
+    """The parameters of the only call."""
     (request,) = upstream.requests
     return request.json["params"]
 
 
 async def refusal(call: Callable[[], Awaitable[object]]) -> TransportError:
+    """The error of a call."""
     with pytest.raises(TransportError) as caught:
         await call()
     return caught.value
@@ -216,9 +223,9 @@ async def test_a_failed_simulation_is_an_answer(upstream: Upstream, node: Node) 
 
 async def test_send_leaves_resending_to_us(upstream: Upstream, node: Node) -> None:
     """maxRetries 0, base64, the preflight at `confirmed`, and the signature comes back."""
-    upstream.script("sendTransaction", rpc_result(str(SIGNATURE)))
+    upstream.script("sendTransaction", rpc_result(OWN_SIGNATURE))
 
-    assert await node.send(WIRE, skip_preflight=True, min_context_slot=3) == str(SIGNATURE)
+    assert await node.send(WIRE, skip_preflight=True, min_context_slot=3) == OWN_SIGNATURE
     sent, options = params_of(upstream)
     assert base64.b64decode(sent) == WIRE
     assert options == {
@@ -375,6 +382,7 @@ async def test_a_result_that_is_missing_is_named(upstream: Upstream, node: Node)
 
 
 def without(value: dict[str, object], name: str) -> dict[str, object]:
+    """A copy that lacks a field."""
     return {key: item for key, item in value.items() if key != name}
 
 
@@ -413,6 +421,12 @@ FIELDS: list[tuple[str, object, Callable[[Node], Awaitable[object]], str]] = [
         context({"err": None, "unitsConsumed": 1, "accounts": [None]}),
         lambda n: n.simulate(WIRE),
         "result.value.accounts has 1 items instead of 0",
+    ),
+    (
+        "sendTransaction",
+        str(SIGNATURE),
+        lambda n: n.send(WIRE, skip_preflight=False),
+        "result is not the signature of what was sent",
     ),
     ("sendTransaction", "text", lambda n: n.send(WIRE, skip_preflight=False), "result is not a signature"),
     ("getSignatureStatuses", context([None] * 2), lambda n: n.signature_statuses([SIGNATURE]), "2 items instead of 1"),
@@ -577,7 +591,7 @@ async def test_a_recorded_failed_simulation(upstream: Upstream, node: Node) -> N
 
 
 def test_a_recorded_successful_simulation() -> None:
-    """A 4.3 node reports balances for every key, in the order static, writable, read-only."""
+    """A 4.3 node reports balances for every key, in the order static, writable, read-only; the program returns the output."""
     result = recorded("simulate-transaction", "glam_451027533_success_agave4.3.json")["result"]
     value = Reader(result["value"])
     loaded = result["value"]["loadedAddresses"]
@@ -587,7 +601,7 @@ def test_a_recorded_successful_simulation() -> None:
 
     assert (simulation.slot, simulation.units_consumed, simulation.fee_lamports) == (451027533, 196902, 5000)
     assert simulation.return_data is not None
-    assert int.from_bytes(simulation.return_data.data, "little") == 6100187
+    assert int.from_bytes(simulation.return_data.data, "little") == 6_096_091
     assert simulation.balances is not None
     assert simulation.balances.keys[len(static)] == Pubkey.from_string(loaded["writable"][0])
     assert simulation.balances.post_tokens[0].amount == 300551127
@@ -617,6 +631,7 @@ async def test_recorded_transactions(name: str, upstream: Upstream, node: Node) 
 
 
 def token_deltas(transaction: ConfirmedTransaction, owner: str) -> dict[str, int]:
+    """What an owner has more of each mint."""
     deltas: dict[str, int] = {}
     for sign, rows in ((-1, transaction.balances.pre_tokens), (1, transaction.balances.post_tokens)):
         for row in rows:
@@ -646,7 +661,7 @@ def mutated(document: Any, rng: random.Random) -> Any:
 @given(st.integers(0, 2**32))
 def test_no_broken_transaction_breaks_the_reader(seed: int) -> None:
     """Whatever is broken in an answer, it is read or refused as WrongField: no other exception comes out."""
-    rng = random.Random(seed)
+    rng = seeded(seed)
     document = landed(
         innerInstructions=[{"index": 0, "instructions": [{"programIdIndex": 1, "accounts": [0], "data": "2"}]}],
         returnData={"programId": str(TARGET), "data": ["AQ==", "base64"]},
