@@ -1,0 +1,249 @@
+"""`executor localnet`: a whole localnet in a process of its own."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from solders.pubkey import Pubkey
+
+from executor.localnet.cluster import ClusterSettings
+from executor.localnet.jupiter import BASE_PATH
+from executor.localnet.world import JupiterFace, Localnet, LocalnetSettings
+
+if TYPE_CHECKING:
+    from executor.localnet.server import Listener
+
+DESCRIPTION = """\
+Run a Solana cluster, its JSON-RPC nodes, a market and a Jupiter API on this machine.
+
+Nothing leaves the machine and nothing costs anything: the cluster runs on LiteSVM, the tokens stand at their mainnet addresses,
+and our own swap program stands at Jupiter's. Point `rpc` and `jupiter` URLs at the addresses that are printed.
+"""
+EPILOG = """\
+Every port also answers under /admin/: GET state, GET/POST/DELETE faults, POST fund, POST advance, POST fork.
+For example, the next two quotes fail with 429:
+  curl -d '{"target":"jupiter","operation":"quote","count":2,"fault":{"kind":"status","status":429}}' 127.0.0.1:8899/admin/faults
+"""
+WARM_UP_SLOTS = 160
+"""Slots that pass before the ports open, so that there are finalized blocks and recent fees as on a chain that has long run."""
+NODE_PORT_STEP = 10
+"""Between the ports of two nodes: 8900 is the WebSocket's and 8901 Jupiter's."""
+LAST_PORT = 65_535
+USAGE_ERROR = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the command's flags."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    where = parser.add_argument_group("where it listens")
+    where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    where.add_argument(
+        "--rpc-port",
+        type=_port,
+        default=8899,
+        metavar="PORT",
+        help=f"port of the first node, the others follow in steps of {NODE_PORT_STEP}; 0 takes free ones (default: %(default)s)",
+    )
+    where.add_argument(
+        "--jupiter-port",
+        type=_port,
+        default=8901,
+        metavar="PORT",
+        help="port of the Jupiter API; 0 takes a free one (default: 8901)",
+    )
+    where.add_argument("--nodes", type=_count, default=1, metavar="N", help="how many JSON-RPC nodes to run (default: 1)")
+    chain = parser.add_argument_group("how the cluster behaves")
+    chain.add_argument(
+        "--slot-ms",
+        type=_slot_ms,
+        default=400,
+        metavar="MS",
+        help="length of a slot; 0: only /admin/advance moves on (default: 400)",
+    )
+    chain.add_argument(
+        "--skip-rate", type=_rate, default=0.05, metavar="SHARE", help="share of slots without a block (default: 0.05)"
+    )
+    chain.add_argument(
+        "--fork-rate", type=_rate, default=0.0, metavar="SHARE", help="share of slots that drop a block (default: 0)"
+    )
+    chain.add_argument("--confirmed-after", type=_slots, default=2, metavar="SLOTS", help="slots until confirmed (default: 2)")
+    chain.add_argument("--finalized-after", type=_slots, default=32, metavar="SLOTS", help="slots until finalized (default: 32)")
+    chain.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="of all chance: equal seeds make equal skips, forks and traders (default: %(default)s)",
+    )
+    chain.add_argument("--no-trader", action="store_true", help="nobody but you trades: prices stand still")
+    parser.add_argument(
+        "--fund",
+        type=_address,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="give this wallet SOL and every token before the start; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON once everything listens")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        import aiohttp  # noqa: F401 - the one package that only this command needs
+    except ImportError:
+        return _fail("the localnet needs aiohttp: pip install 'live-trade-executor[localnet]'")
+    if arguments.confirmed_after > arguments.finalized_after:
+        return _fail("--confirmed-after must not exceed --finalized-after")
+    last_port = _node_ports(arguments)[-1]
+    if last_port > LAST_PORT:
+        return _fail(f"{arguments.nodes} nodes from port {arguments.rpc_port} on would need port {last_port}")
+    return asyncio.run(_serve(arguments))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a command of its own."""
+    parser = argparse.ArgumentParser(prog="executor localnet")
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    from executor.localnet.admin import Admin
+    from executor.localnet.server import CannotListen, listen
+
+    # Before the world is made: a signal during the start ends it in order as well.
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    localnet = _localnet(arguments)
+    try:
+        running = await listen(_listeners(arguments, localnet), admin=Admin(localnet), faults=localnet.faults)
+    except CannotListen as error:
+        return _fail(f"{error}; pass another --rpc-port or --jupiter-port, 0 takes a free one")
+    try:
+        _announce(arguments, localnet, running.ports)
+        await _pass_slots(localnet, arguments.slot_ms / 1000, stop)
+    finally:
+        await running.close()
+    return 0
+
+
+def _localnet(arguments: argparse.Namespace) -> Localnet:
+    cluster = ClusterSettings(
+        skip_rate=arguments.skip_rate,
+        fork_rate=arguments.fork_rate,
+        confirmed_after_slots=arguments.confirmed_after,
+        finalized_after_slots=arguments.finalized_after,
+    )
+    settings = LocalnetSettings(seed=arguments.seed, nodes=arguments.nodes, trader=not arguments.no_trader, cluster=cluster)
+    localnet = Localnet(settings, unix_ns=time.time_ns)
+    for owner in arguments.fund:
+        localnet.fund_fully(owner)
+    for _ in range(WARM_UP_SLOTS):
+        localnet.step()
+    return localnet
+
+
+def _listeners(arguments: argparse.Namespace, localnet: Localnet) -> "list[Listener]":
+    from executor.localnet.server import Listener
+
+    ports = _node_ports(arguments)
+    nodes = [Listener(face=node, host=arguments.host, port=port) for node, port in zip(localnet.nodes, ports, strict=True)]
+    return [*nodes, Listener(face=JupiterFace(localnet.jupiter), host=arguments.host, port=arguments.jupiter_port)]
+
+
+def _node_ports(arguments: argparse.Namespace) -> list[int]:
+    first: int = arguments.rpc_port
+    return [first + NODE_PORT_STEP * i if first else 0 for i in range(arguments.nodes)]
+
+
+async def _pass_slots(localnet: Localnet, slot_seconds: float, stop: asyncio.Event) -> None:
+    """Let slots pass in their time until told to stop. A slot that came late is not made up for: time is the cluster's own."""
+    if not slot_seconds:
+        await stop.wait()
+        return
+    loop = asyncio.get_running_loop()
+    due = loop.time() + slot_seconds
+    while not stop.is_set():
+        try:
+            async with asyncio.timeout_at(due):
+                await stop.wait()
+        except TimeoutError:
+            localnet.step()
+            due = max(due + slot_seconds, loop.time())
+
+
+def _announce(arguments: argparse.Namespace, localnet: Localnet, ports: Sequence[int]) -> None:
+    urls = [f"http://{arguments.host}:{port}" for port in ports]
+    *nodes, jupiter = urls
+    if arguments.json:
+        named = [{"name": node.name, "url": url} for node, url in zip(localnet.nodes, nodes, strict=True)]
+        addresses = {"nodes": named, "jupiter": jupiter + BASE_PATH, "admin": nodes[0] + "/admin"}
+        print(json.dumps(addresses), flush=True)
+        return
+    for node, url in zip(localnet.nodes, nodes, strict=True):
+        print(f"{node.name:10} {url}")
+    print(f"{'jupiter':10} {jupiter}{BASE_PATH}")
+    print(f"{'admin':10} {nodes[0]}/admin", flush=True)
+
+
+def _fail(sentence: str) -> int:
+    print(f"executor localnet: {sentence}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+# --- what flags hold ----------------------------------------------------------------------------------------------------------
+
+
+def _port(value: str) -> int:
+    return _within(value, 0, LAST_PORT)
+
+
+def _count(value: str) -> int:
+    return _within(value, 1, 32)
+
+
+def _slots(value: str) -> int:
+    return _within(value, 0, 150)
+
+
+def _slot_ms(value: str) -> int:
+    return _within(value, 0, 60_000)
+
+
+def _within(value: str, least: int, most: int) -> int:
+    try:
+        number = int(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no whole number") from error
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"must lie between {least} and {most}, not {value}")
+    return number
+
+
+def _rate(value: str) -> float:
+    try:
+        rate = float(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no number") from error
+    if not 0 <= rate < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, not {value}")
+    return rate
+
+
+def _address(value: str) -> Pubkey:
+    try:
+        return Pubkey.from_string(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no address") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
