@@ -1,0 +1,106 @@
+"""Run the daemon until SIGTERM. Logs go to stderr, one JSON object a line; stdout gets one line once calls are taken.
+
+With --localnet, a cluster of this machine's own is started beside it and everything points there; unless --config names a
+wallet, one is made and funded for the occasion.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attrs
+import trio
+
+from executor.cli.localnet_process import LocalnetAddresses, start_localnet
+from executor.cli.settings import add_config_argument, read_config
+from executor.config import Config, NodeSettings
+from executor.log import make_log
+from executor.supervisor import Surroundings, assemble
+from executor.wallet.keystore import create_keypair_file, load_wallet
+
+HELP = "run the daemon"
+KEYPAIR_FILE = "wallet.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_config_argument(parser)
+    parser.add_argument("--localnet", action="store_true", help="start a cluster of our own and trade on it")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="take calls there instead of at grpc.listen_address; port 0: any")
+    parser.add_argument("--slot-ms", type=int, default=400, metavar="MS", help="slot time of --localnet (default 400)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of --localnet (default 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object when ready")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    config = read_config(arguments.config)
+    if arguments.listen:
+        config = attrs.evolve(config, grpc=attrs.evolve(config.grpc, listen_address=arguments.listen))
+    if not arguments.localnet:
+        return _serve(config, localnet=None, as_json=arguments.json)
+    with _on_localnet(config, arguments) as (moved, addresses):
+        return _serve(moved, localnet=addresses, as_json=arguments.json)
+
+
+def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool) -> int:
+    log = make_log(stream=sys.stderr, level=config.daemon.log_level, now_ns=time.time_ns)
+    signer = load_wallet(config.wallet.keypair_path)
+
+    def ready(address: str) -> None:
+        facts = {"grpc": address, "wallet": str(signer.address), **({"localnet": localnet.as_dict()} if localnet else {})}
+        print(json.dumps(facts) if as_json else f"ready on {address}, wallet {signer.address}", flush=True)
+
+    # Jitter has to differ between daemons that start at the same time, so the seed is the system's.
+    surroundings = Surroundings(environment=os.environ, now_ns=time.time_ns, rng=random.SystemRandom(), log=log)
+
+    async def main() -> None:
+        daemon = assemble(config, signer=signer, surroundings=surroundings)
+        try:
+            await daemon.run(on_ready=ready)
+        finally:
+            with trio.move_on_after(5, shield=True):
+                await daemon.aclose()
+
+    try:
+        trio.run(main)
+    except* OSError as group:
+        print(f"cannot listen on {config.grpc.listen_address}: {_reason(group)}", file=sys.stderr)
+        sys.exit(2)
+    return 0
+
+
+@contextmanager
+def _on_localnet(config: Config, arguments: argparse.Namespace) -> Iterator[tuple[Config, LocalnetAddresses]]:
+    """Start a localnet and point the configuration at it; its journal and wallet are gone afterwards unless named."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="executor-localnet-")))
+        keypair = config.wallet.keypair_path
+        if arguments.config is None:
+            keypair = str(folder / KEYPAIR_FILE)
+            create_keypair_file(keypair)
+            config = attrs.evolve(config, daemon=attrs.evolve(config.daemon, data_directory=str(folder)))
+        wallet = load_wallet(keypair).address
+        addresses = stack.enter_context(start_localnet(fund=[str(wallet)], slot_ms=arguments.slot_ms, seed=arguments.seed))
+        nodes = tuple(NodeSettings(name=node.name, url=node.url) for node in addresses.nodes)
+        moved = attrs.evolve(
+            config,
+            wallet=attrs.evolve(config.wallet, keypair_path=keypair),
+            solana=attrs.evolve(config.solana, nodes=nodes),
+            jupiter=attrs.evolve(config.jupiter, url=addresses.jupiter, api_key_env=""),
+        )
+        yield moved, addresses
+
+
+def _reason(group: BaseExceptionGroup[OSError]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)

@@ -1,0 +1,38 @@
+"""What several commands need of the configuration."""
+
+import argparse
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from executor.config import Config, load
+from executor.errors import ConfigError
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --config."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file (default: the documented defaults that ship with the executor)"
+    )
+
+
+def add_address_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --address, for commands that call a running daemon."""
+    parser.add_argument(
+        "--address", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"where the daemon listens (default {DEFAULT_ADDRESS})"
+    )
+
+
+def read_config(path: str | None) -> Config:
+    """Load the file, or the shipped defaults. Raises ConfigError."""
+    if path is None:
+        text = files("executor").joinpath("config.toml").read_text(encoding="utf-8")
+        return load(text, environment=os.environ, source="config.toml")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
+    return load(text, environment=os.environ, source=path)

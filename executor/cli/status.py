@@ -1,0 +1,75 @@
+"""Show how a running daemon is: whether it trades and why not, its nodes, wallet, outcomes and latencies."""
+
+import argparse
+import json
+import sys
+
+from executor.cli.client import CallFailed, as_dict, connect
+from executor.cli.settings import add_address_argument
+from executor.rpc import trade_executor_pb2 as pb
+from executor.units import ui_text
+
+HELP = "show how a running daemon is"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_address_argument(parser)
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="how long to wait (default 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command. Exit code 0: it trades; 1: it does not, or does not answer."""
+    try:
+        with connect(arguments.address) as client:
+            status = client.status(timeout_seconds=arguments.timeout)
+    except CallFailed as failure:
+        print(f"no status from {arguments.address}: {failure}", file=sys.stderr)
+        return 1
+    print(json.dumps(as_dict(status)) if arguments.json else _page(status))
+    return 0 if status.trading_allowed else 1
+
+
+def _page(status: pb.ExecutorStatus) -> str:
+    return "\n".join([*_head(status), "", *_upstreams(status), "", *_wallet(status), "", *_stages(status), *_errors(status)])
+
+
+def _head(status: pb.ExecutorStatus) -> list[str]:
+    trading = "trading" if status.trading_allowed else "NOT TRADING: " + "; ".join(status.not_allowed_because)
+    outcomes = status.outcomes
+    return [
+        f"executor {status.version}, up {_span(status.uptime_ms)}, {trading}",
+        f"in flight {status.trades_in_flight}   success {outcomes.success}   failed {outcomes.failed}"
+        f"   pending {outcomes.pending}   refused {outcomes.refused}",
+        f"blockhash {_span(status.blockhash.age_ms)} old, block height {status.blockhash.block_height}"
+        f"   fee cache: {status.fee_cache.entries} pairs",
+    ]
+
+
+def _upstreams(status: pb.ExecutorStatus) -> list[str]:
+    rows = [*status.nodes, status.jupiter]
+    return [f"{row.name:<12} {row.endpoint:<34} {'healthy' if row.healthy else 'FAILING: ' + row.problem}" for row in rows]
+
+
+def _wallet(status: pb.ExecutorStatus) -> list[str]:
+    rows = [f"  {b.symbol:<10} {ui_text(b.amount, b.decimals):>24}" for b in status.wallet.balances]
+    return [f"wallet {status.wallet.address}", *rows]
+
+
+def _stages(status: pb.ExecutorStatus) -> list[str]:
+    head = f"{'stage':<12}{'count':>8}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}"
+    rows = [f"{s.stage:<12}{s.count:>8}{s.p50_ms:>10.2f}{s.p90_ms:>10.2f}{s.p99_ms:>10.2f}" for s in status.stages]
+    return [head, *rows] if rows else ["no trade yet"]
+
+
+def _errors(status: pb.ExecutorStatus) -> list[str]:
+    rows = [f"  {code:<30}{count:>6}" for code, count in sorted(status.error_counts.items())]
+    return ["", "errors by code", *rows] if rows else []
+
+
+def _span(milliseconds: int) -> str:
+    seconds = milliseconds / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

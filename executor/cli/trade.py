@@ -1,0 +1,129 @@
+"""Execute one swap through a running daemon.
+
+IN and OUT are symbols of the daemon's whitelist (SOL, USDC) or mints; AMOUNT is in whole tokens of IN, as a person writes it.
+Example: executor trade SOL USDC 0.25 --slippage-bps 50
+"""
+
+import argparse
+import json
+import sys
+import uuid
+from decimal import Decimal, InvalidOperation
+
+from attrs import frozen
+
+from executor.cli.client import CallFailed, Client, as_dict, connect
+from executor.cli.settings import add_address_argument
+from executor.errors import ConfigError
+from executor.rpc import trade_executor_pb2 as pb
+from executor.units import U64_MAX, ui_text
+
+HELP = "execute one swap through a running daemon"
+STATUS_TIMEOUT_SECONDS = 5.0
+URGENCIES = ("low", "normal", "high", "critical")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("input", metavar="IN", help="token to spend: symbol or mint")
+    parser.add_argument("output", metavar="OUT", help="token to receive: symbol or mint")
+    parser.add_argument("amount", metavar="AMOUNT", help="how much of IN, in whole tokens, for example 0.25")
+    add_address_argument(parser)
+    parser.add_argument("--slippage-bps", type=int, default=50, metavar="BPS", help="largest slippage, basis points (default 50)")
+    parser.add_argument("--urgency", choices=URGENCIES, default="normal", help="how much to pay for a place in the next block")
+    parser.add_argument("--expected-price", type=float, default=0.0, metavar="PRICE", help="OUT per IN; worse quotes are refused")
+    parser.add_argument("--request-id", default="", help="default: a new one. The same id never trades twice")
+    parser.add_argument("--source", default="executor-cli", help="source_service of the request (default executor-cli)")
+    parser.add_argument("--timeout", type=float, default=45.0, metavar="SECONDS", help="how long to wait (default 45)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+@frozen
+class _Token:
+    symbol: str
+    mint: str
+    decimals: int
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command. Exit code 0: SUCCESS; 1: FAILED, PENDING or refused."""
+    request_id = arguments.request_id or str(uuid.uuid4())
+    try:
+        with connect(arguments.address) as client:
+            tokens = _tokens(client)
+            source, target = _find(arguments.input, tokens), _find(arguments.output, tokens)
+            request = _request(arguments, request_id, source, target)
+            result = client.execute(request, timeout_seconds=arguments.timeout)
+    except CallFailed as failure:
+        return _report_failure(failure, request_id, as_json=arguments.json)
+    print(json.dumps(as_dict(result)) if arguments.json else _page(result, source, target))
+    return 0 if result.status == pb.TRADE_STATUS_SUCCESS else 1
+
+
+def _tokens(client: Client) -> list[_Token]:
+    """The daemon's whitelist, as its status shows it."""
+    status = client.status(timeout_seconds=STATUS_TIMEOUT_SECONDS)
+    return [_Token(b.symbol, b.mint, b.decimals) for b in status.wallet.balances]
+
+
+def _find(name: str, tokens: list[_Token]) -> _Token:
+    for token in tokens:
+        if name in {token.symbol, token.mint} or name.upper() == token.symbol.upper():
+            return token
+    known = ", ".join(token.symbol for token in tokens) or "none yet"
+    raise ConfigError([f"{name} is not a token of this daemon; it knows {known}"])
+
+
+def _request(arguments: argparse.Namespace, request_id: str, source: _Token, target: _Token) -> pb.TradeRequest:
+    if arguments.slippage_bps < 0:
+        raise ConfigError([f"--slippage-bps must not be negative, is {arguments.slippage_bps}"])
+    return pb.TradeRequest(
+        request_id=request_id,
+        source_service=arguments.source,
+        input_token=source.mint,
+        output_token=target.mint,
+        amount_lamports=_raw_amount(arguments.amount, source),
+        max_slippage_bps=arguments.slippage_bps,
+        urgency_level=f"URGENCY_LEVEL_{arguments.urgency.upper()}",
+        expected_price=arguments.expected_price,
+    )
+
+
+def _raw_amount(text: str, token: _Token) -> int:
+    """A whole number of smallest units, exactly: never rounded."""
+    try:
+        raw = Decimal(text).scaleb(token.decimals)
+        whole = int(raw)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ConfigError([f"AMOUNT {text!r} is not a number"]) from None
+    if raw != whole or not 0 < whole <= U64_MAX:
+        raise ConfigError([f"AMOUNT {text} {token.symbol} must be positive and have at most {token.decimals} decimals"])
+    return whole
+
+
+def _report_failure(failure: CallFailed, request_id: str, *, as_json: bool) -> int:
+    if as_json:
+        facts = {"request_id": request_id, "error_code": failure.reason, "grpc_status": failure.status}
+        print(json.dumps({**facts, "error_message": failure.message, "violations": dict(failure.violations)}))
+    else:
+        print(f"refused: {failure}", file=sys.stderr)
+        if failure.status == "DEADLINE_EXCEEDED":
+            print(f"the trade goes on; ask again with --request-id {request_id}", file=sys.stderr)
+    return 1
+
+
+def _page(result: pb.TradeResult, source: _Token, target: _Token) -> str:
+    status = pb.TradeStatus.Name(result.status).removeprefix("TRADE_STATUS_")
+    lines = [f"{status}  {result.request_id}"]
+    if result.status == pb.TRADE_STATUS_SUCCESS:
+        spent, received = ui_text(result.input_amount, source.decimals), ui_text(result.executed_amount, target.decimals)
+        lines += [
+            f"  {spent} {source.symbol} -> {received} {target.symbol}  at {result.executed_price:.9g}",
+            f"  slippage {result.signed_slippage_bps} bps, network fees {result.fees_paid} lamports, rent {result.rent_lamports}",
+            f"  broadcast after {result.broadcast_time_us / 1000:.1f} ms, confirmed after {result.confirmation_time_ms} ms more",
+        ]
+    if result.error_message:
+        lines.append(f"  {result.error_code}: {result.error_message}")
+    if result.transaction_signature:
+        lines.append(f"  signature {result.transaction_signature}")
+    return "\n".join(lines)
