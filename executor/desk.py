@@ -8,10 +8,11 @@ gets the stored result.
 from typing import NoReturn
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from executor.errors import Denied, ErrorCode, TradeError
 from executor.journal import records
+from executor.journal.journal import JournalError
 from executor.journal.records import StoredTrade
 from executor.log import Log
 from executor.model import Order, Outcome, OutcomeStatus, Stage, TradeRequest
@@ -81,7 +82,7 @@ class Desk:
         """What is known of a request. Raises TradeError: REQUEST_NOT_FOUND, or the refusal that it ended with."""
         flight = self._flights.get(request_id)
         if flight is not None:
-            return _unwrap(flight.answer) if flight.answer is not None else _working(request_id)
+            return _unwrap(flight.answer) if flight.answer is not None else self._so_far(request_id)
         stored = self._stored(request_id)
         if stored is None:
             raise Denied(ErrorCode.REQUEST_NOT_FOUND, f"no request {request_id!r} was ever accepted")
@@ -108,10 +109,11 @@ class Desk:
 
     def tell_pending(self) -> None:
         """Answer every caller who still waits: their trades stay open in the journal."""
+        message = "the daemon is shutting down before the outcome is known: ask GetTrade once it is back, do not trade again"
         for request_id, flight in self._flights.items():
             if not flight.answered.is_set():
-                stored = self._stored(request_id)
-                flight.tell((stored.outcome if stored else None) or _working(request_id))
+                so_far = self._so_far(request_id)
+                flight.tell(evolve(so_far, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message))
 
     def _admit(self, request: TradeRequest) -> Flight | Outcome:
         """Return the stored result of a request that ended, or start its trade. Raises TradeError."""
@@ -142,7 +144,23 @@ class Desk:
         self._count(flight.answer)
 
     def _stored(self, request_id: str) -> StoredTrade | None:
-        return records.stored(self.line.journal.entries(request_id))
+        """What the journal knows of a request. Raises Denied(JOURNAL_UNAVAILABLE): then nobody may trade under its name."""
+        try:
+            return records.stored(self.line.journal.entries(request_id))
+        except JournalError as error:
+            raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, str(error)) from error
+
+    def _so_far(self, request_id: str) -> Outcome:
+        """What is known of a trade that is not answered yet: its signature, once it is signed."""
+        try:
+            stored = self._stored(request_id)
+        except TradeError:
+            stored = None
+        working = Outcome(request_id=request_id, status=OutcomeStatus.PENDING, error_message="the trade is being executed")
+        known = stored.outcome if stored is not None else None
+        if known is None or known.signature is None:
+            return working
+        return evolve(working, signature=known.signature, last_valid_block_height=known.last_valid_block_height)
 
     def _require_room(self) -> None:
         limit = self.line.config.limits.max_trades_in_flight
@@ -158,11 +176,13 @@ class Desk:
         if isinstance(answer, TradeError):
             self.metrics.refused += 1
             self.metrics.error(answer.code)
-        elif answer is not None and answer.error_code is not None:
-            self.metrics.failed += answer.status is OutcomeStatus.FAILED
-            self.metrics.error(answer.error_code)
-        else:
+            return
+        outcome = _unwrap(answer)
+        if outcome.error_code is None:
             self.metrics.success += 1
+        else:
+            self.metrics.failed += outcome.status is OutcomeStatus.FAILED
+            self.metrics.error(outcome.error_code)
 
 
 def _require_same(request: TradeRequest, known: TradeRequest) -> None:
@@ -179,7 +199,3 @@ def _unwrap(answer: Outcome | TradeError | None) -> Outcome:
     if answer is None:
         raise AssertionError("an answer is told before anyone is woken")
     return answer
-
-
-def _working(request_id: str) -> Outcome:
-    return Outcome(request_id=request_id, status=OutcomeStatus.PENDING, error_message="the trade is being executed")

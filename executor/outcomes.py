@@ -1,6 +1,6 @@
 """From the end of a trade to what its caller is told. Pure."""
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from executor.errors import ErrorCode, TradeError
 from executor.model import Fill, Order, Outcome, OutcomeStatus, Sent, Stage
@@ -18,8 +18,11 @@ class Times:
     confirmation_ns: int = 0
 
 
-def refused(order: Order, error: TradeError, stage: Stage | None, *, times: Times) -> Outcome:
-    """Ended before anything was sent, or with a proof that nothing that was sent can land."""
+def refused(order: Order, error: TradeError, stage: Stage | None, *, sent: Sent | None, times: Times) -> Outcome:
+    """Ended before anything was sent, or with a proof that what was sent went no further: then with its signature."""
+    if sent is not None:
+        outcome = _after_send(sent, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
+        return evolve(outcome, error_stage=stage)
     return Outcome(
         request_id=order.request_id,
         status=OutcomeStatus.FAILED,
@@ -27,7 +30,6 @@ def refused(order: Order, error: TradeError, stage: Stage | None, *, times: Time
         error_message=error.message,
         error_stage=stage,
         execution_ns=times.execution_ns,
-        broadcast_ns=times.broadcast_ns,
     )
 
 
@@ -43,6 +45,15 @@ def pending(sent: Sent, *, timeout_seconds: float, times: Times) -> Outcome:
         f"{sent.signed.last_valid_block_height}; ask GetTrade for the outcome, do not trade again"
     )
     return _after_send(sent, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
+
+
+def unwatched(sent: Sent, error: TradeError, *, times: Times) -> Outcome:
+    """Not proved either way, and nobody in this process watches it any more."""
+    message = (
+        f"{error.message}; the transaction may have landed, or land until block height {sent.signed.last_valid_block_height}: "
+        "look up its signature, do not trade again"
+    )
+    return _after_send(sent, OutcomeStatus.PENDING, times, error_code=error.code, error_message=message)
 
 
 def landed(sent: Sent, fill: Fill, *, times: Times) -> Outcome:

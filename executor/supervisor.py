@@ -9,13 +9,14 @@ A crash in one of them is a bug and ends the daemon: a trade executor that has l
 are no crash; the refreshers keep their values, which age, and a value that is too old refuses new trades.
 """
 
+import itertools
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from executor.chainstate.blockhash import Blockhashes
 from executor.chainstate.confirmations import Confirmations
@@ -38,6 +39,7 @@ from executor.risk.breaker import Breaker
 from executor.risk.reservations import Reservations
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
+from executor.stages.simulation import MARKS
 from executor.stages.validation import Rules
 from executor.trade import Gate, Line
 from executor.wallet.signer import Signer
@@ -74,12 +76,29 @@ class Daemon:
     confirmations: Confirmations
     server: GrpcServer
     log: Log
+    _stopping: trio.Event = field(factory=trio.Event)
+    _patience: trio.CancelScope = field(factory=trio.CancelScope)
+    """With the trades that were sent, in a drain."""
 
     async def run(self, *, on_ready: Callable[[str], None]) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. `on_ready` is told the bound address.
+        """Serve until SIGTERM or SIGINT, then drain; a second signal shortens the drain. `on_ready` is told the bound address.
 
-        Raises OSError when the address is taken.
+        Raises OSError, in a group, when the address is taken.
         """
+        # Around everything: a signal that nobody takes any more would kill the process in the middle of its end.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as listening_to_signals:
+                listening_to_signals.start_soon(self._heed, signals)
+                await self._live(on_ready)
+                listening_to_signals.cancel_scope.cancel()
+
+    async def _heed(self, signals: AsyncIterator[int]) -> None:
+        await anext(signals)
+        self._stopping.set()
+        async for _ in signals:
+            self._patience.cancel()
+
+    async def _live(self, on_ready: Callable[[str], None]) -> None:
         async with trio.open_nursery() as journal:
             journal.start_soon(self.journal.run)
             async with trio.open_nursery() as refreshers:
@@ -107,32 +126,25 @@ class Daemon:
 
     async def _listen(self, on_ready: Callable[[str], None]) -> None:
         """Take calls until a signal comes; return when nothing more is owed to any caller."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as listener:
-                address = await listener.start(self.server.serve)
-                self.log.info("daemon.ready", address=address, wallet=str(self.line.signer.address))
-                on_ready(address)
-                await self._until_stopped(signals)
-                await self.server.drain(FLUSH_SECONDS)
-                listener.cancel_scope.cancel()
+        async with trio.open_nursery() as listener:
+            address = await listener.start(self.server.serve)
+            self.log.info("daemon.ready", address=address, wallet=str(self.line.signer.address))
+            on_ready(address)
+            await self._stopping.wait()
+            await self._drain()
+            await self.server.drain(FLUSH_SECONDS)
+            listener.cancel_scope.cancel()
 
-    async def _until_stopped(self, signals: AsyncIterator[int]) -> None:
-        """Wait for a signal, then let sent trades resolve until the drain deadline or a second signal."""
-        await anext(signals)
+    async def _drain(self) -> None:
+        """Let sent trades resolve until the drain deadline or a second signal."""
         timeout = self.config.daemon.drain_timeout_seconds
         self.log.info("daemon.draining", trades_in_flight=self.desk.in_flight(), timeout_seconds=timeout)
-        with trio.move_on_after(timeout) as deadline:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._shorten_on_signal, signals, deadline)
-                await self.desk.drain()
-                nursery.cancel_scope.cancel()
+        self._patience.deadline = trio.current_time() + timeout
+        with self._patience:
+            await self.desk.drain()
         if self.desk.in_flight():
             self.log.warning("daemon.left_open", trades=self.desk.in_flight())
         self.desk.tell_pending()
-
-    async def _shorten_on_signal(self, signals: AsyncIterator[int], deadline: trio.CancelScope) -> None:
-        await anext(signals)
-        deadline.cancel()
 
     async def aclose(self) -> None:
         """Release sockets and the journal."""
@@ -184,6 +196,8 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         gate=Gate(config.limits.pre_send_budget_seconds),
         now_ns=surroundings.now_ns,
         observer=metrics,
+        # Not from 0: equal trades right before and after a restart must differ, too.
+        marks=itertools.count(rng.randrange(MARKS)),
         log=log,
     )
     report = Report(

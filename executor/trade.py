@@ -27,7 +27,7 @@ from executor.chainstate.lookup_tables import LookupTables
 from executor.config import Config
 from executor.errors import Denied, ErrorCode, Expired, Rejected, TradeError
 from executor.journal import records
-from executor.journal.journal import Entry, Journal, JournalError
+from executor.journal.journal import Entry, EntryRefused, Journal, JournalError
 from executor.log import Log
 from executor.model import Order, Outcome, OutcomeStatus, Sent, Signed, Stage
 from executor.network.jupiter import Jupiter
@@ -45,6 +45,8 @@ from executor.stages.simulation import SimulationSettings, simulate
 from executor.stages.verification import verify
 from executor.states import State, move
 from executor.wallet.signer import Signer
+
+JOURNAL_RETRY_SECONDS = 0.5
 
 Answer = Callable[[Outcome | TradeError], None]
 """Tells whoever waits: a TradeError is answered as an error status, an Outcome as a result; PENDING may be followed by more."""
@@ -130,51 +132,79 @@ class Life:
     sent: Sent | None = None
     failed_stage: Stage | None = None
     confirmed_at: float | None = None
+    unwritten: Entry | None = None
+    """The terminal entry, while the journal could not take it."""
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Time a stage, and remember where a trade failed."""
+        """Time a stage, and remember where a trade failed: the first stage that did not get to its end, be it cut short."""
+        try:
+            with self._timed(stage):
+                yield
+        except BaseException:
+            self.failed_stage = self.failed_stage or stage
+            raise
+
+    @contextmanager
+    def _timed(self, stage: Stage) -> Iterator[None]:
         began = trio.current_time()
         try:
             yield
-        except TradeError:
-            self.failed_stage = self.failed_stage or stage
-            raise
         finally:
             self.line.observer.stage_took(stage, trio.current_time() - began)
 
     def accept(self) -> None:
-        """Hand ACCEPTED over: it is durable with SIGNED at the latest."""
-        self.line.journal.append_soon(records.accepted(self.order))
+        """Hand ACCEPTED over: it is durable with SIGNED at the latest. Raises Denied(JOURNAL_UNAVAILABLE)."""
+        with _nothing_sent():
+            self.line.journal.append_soon(records.accepted(self.order))
         self.log.info("trade.accepted")
 
     async def sign(self, signed: Signed) -> None:
         """Return when SIGNED is durable. Raises Denied(JOURNAL_UNAVAILABLE): then nothing may be sent."""
         following = move(self.state, State.SIGNED)
-        try:
+        with _nothing_sent():
             await self.line.journal.append(records.signed(signed, at_unix_ns=self.line.now_ns()))
-        except JournalError as error:
-            raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, f"{error}; nothing was sent") from error
         self.state = following
         self.log.info("trade.signed", signature=str(signed.signature), last_valid_block_height=signed.last_valid_block_height)
 
     def send(self, signed: Signed) -> Sent:
-        """Note that the first byte leaves now."""
+        """Note that the first byte leaves now. SIGNED is durable and says that it may; a full journal need not stop it."""
         following = move(self.state, State.SENT)
-        self.line.journal.append_soon(records.sent(self.order.request_id, at_unix_ns=self.line.now_ns()))
+        try:
+            self.line.journal.append_soon(records.sent(self.order.request_id, at_unix_ns=self.line.now_ns()))
+        except JournalError:
+            self.log.exception("trade.send_not_journalled")
         self.state = following
         self.sent = Sent(signed=signed, first_sent_at=trio.current_time())
         self.log.info("trade.sent", signature=str(signed.signature))
         return self.sent
 
     async def end(self, state: State, entry: Entry) -> None:
-        """Write the terminal entry. A journal that fails now cannot unmake the outcome: it is logged, recovery will find it."""
+        """Write the terminal entry. A journal that fails now cannot unmake the outcome: see `write_down`."""
         following = move(self.state, state)
-        try:
-            await self.line.journal.append(entry)
-        except JournalError:
-            self.log.exception("trade.outcome_not_journalled", state=state.name)
+        self.unwritten = entry
+        await self._write()
         self.state = following
+
+    async def write_down(self) -> None:
+        """Return when the terminal entry is durable; until then the outcome is told from memory.
+
+        Without this, a journal that failed once would be found well again by nobody: while it fails, no new trade is taken.
+        """
+        while self.unwritten is not None:
+            await trio.sleep(JOURNAL_RETRY_SECONDS)
+            await self._write()
+
+    async def _write(self) -> None:
+        try:
+            if self.unwritten is not None:
+                await self.line.journal.append(self.unwritten)
+        except EntryRefused:  # it never will be: the acceptance was lost, and nothing was ever sent
+            self.log.exception("trade.outcome_refused")
+        except JournalError:
+            self.log.exception("trade.outcome_not_journalled")
+            return
+        self.unwritten = None
 
     def times(self) -> Times:
         """What a result says of the durations so far."""
@@ -189,14 +219,14 @@ class Life:
 async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
     """Take an order from accepted to its one outcome, and tell it. Never raises; cancelled, the journal says how far it came."""
     life = Life(order=order, line=line, log=line.log.bind(request_id=order.request_id))
-    life.accept()
     failure: TradeError | None = None
     with line.reservations.ticket() as ticket:
         try:
+            life.accept()
             async with trio.open_nursery() as nursery:
                 signed = await _prepare(life, nursery=nursery, ticket=ticket)
                 outcome = await _settle(signed, life=life, nursery=nursery, answer=answer)
-                nursery.cancel_scope.cancel()  # ends the repeated sends and the wait for the time of PENDING
+                nursery.cancel_scope.cancel()  # ends the wait for the time of PENDING
         except* TradeError as group:
             failure = _first(group)
         except* Exception as bugs:  # one trade's bug must not take the others with it
@@ -206,6 +236,7 @@ async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
             await _fail(failure, life=life, answer=answer)
         else:
             await _finish(outcome, life=life, answer=answer)
+    await life.write_down()
 
 
 async def _prepare(life: Life, *, nursery: trio.Nursery, ticket: Ticket) -> Signed:
@@ -262,10 +293,12 @@ async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, answer: 
     """Everything from the first byte on: send, and again, until the chain has spoken."""
     line = life.line
     sent = life.send(signed)
-    nursery.start_soon(_keep_sending, sent, life)
     nursery.start_soon(_tell_pending, sent, life, answer)
-    with life.stage(Stage.MONITOR):
-        landed = await monitor(sent, confirmations=line.confirmations)
+    async with trio.open_nursery() as sending:
+        sending.start_soon(_keep_sending, sent, life)
+        with life.stage(Stage.MONITOR):
+            landed = await monitor(sent, confirmations=line.confirmations)
+        sending.cancel_scope.cancel()
     life.confirmed_at = landed.confirmed_at
     line.reservations.settled(landed.slot)
     with life.stage(Stage.RECORD):
@@ -302,15 +335,18 @@ async def _fail(error: TradeError, *, life: Life, answer: Answer) -> None:
         outcome = outcomes.expired(sent, error, times=life.times())
         await life.end(State.EXPIRED, records.ended(State.EXPIRED, outcome, at_unix_ns=now_ns))
     elif sent is not None and isinstance(error, _Bug):
-        outcome = outcomes.pending(sent, timeout_seconds=life.line.config.confirmation.timeout_seconds, times=life.times())
+        outcome = outcomes.unwatched(sent, error, times=life.times())
     elif isinstance(error, Denied) and error.code.facts.reply_status is not None:
         await life.end(State.DENIED, records.refused(State.DENIED, life.order.request_id, error, at_unix_ns=now_ns))
         life.log.info("trade.denied", code=error.code.name, reason=error.message)
         answer(error)
         return
     else:
-        outcome = outcomes.refused(life.order, error, life.failed_stage, times=life.times())
+        outcome = outcomes.refused(life.order, error, life.failed_stage, sent=sent, times=life.times())
+        may_be_sent_again = life.state is not State.ACCEPTED
         await life.end(State.REJECTED, records.ended(State.REJECTED, outcome, at_unix_ns=now_ns))
+        if may_be_sent_again:  # by a restart, to which the journal says SIGNED: that is no proof yet
+            await life.write_down()
     _tell(outcome, life, answer)
 
 
@@ -326,6 +362,15 @@ def _tell(outcome: Outcome, life: Life, answer: Answer) -> None:
         slot=outcome.slot,
     )
     answer(outcome)
+
+
+@contextmanager
+def _nothing_sent() -> Iterator[None]:
+    """Turn a JournalError into the refusal of a trade that has not been sent."""
+    try:
+        yield
+    except JournalError as error:
+        raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, f"{error}; nothing was sent") from error
 
 
 def _first(group: BaseExceptionGroup[TradeError]) -> TradeError:

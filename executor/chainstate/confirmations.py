@@ -43,6 +43,12 @@ class _Watch:
     done: trio.Event = field(factory=trio.Event)
     landed: Landed | None = None
 
+    def finish(self, landed: Landed | None) -> None:
+        """Wake the one who waits, and ask no more. A landing counts also beside a proof that there was none."""
+        self.landed = self.landed or landed
+        self.due_at = math.inf
+        self.done.set()
+
 
 @define(kw_only=True, eq=False)
 class Confirmations:
@@ -53,42 +59,46 @@ class Confirmations:
     poll_initial_seconds: float
     poll_max_seconds: float
     log: Log
-    _watches: dict[Signature, _Watch] = field(factory=dict)
+    _watches: list[_Watch] = field(factory=list)
     _wake: trio.Event = field(factory=trio.Event)
 
     async def landed(self, signature: Signature, *, last_valid_block_height: int) -> Landed | None:
         """Wait until the signature is confirmed, or return None when it is proved that it never will be."""
         first = self.poll_initial_seconds
         watch = _Watch(signature, last_valid_block_height, first, trio.current_time() + first)
-        self._watches[signature] = watch
+        self._watches.append(watch)
         self._wake.set()
         try:
             await watch.done.wait()
         finally:
-            self._watches.pop(signature, None)
+            self._watches.remove(watch)
         return watch.landed
 
     def watched(self) -> int:
-        """How many signatures are being watched."""
+        """How many signatures are being waited for."""
         return len(self._watches)
 
     async def run(self) -> NoReturn:
-        """Poll until cancelled."""
-        while True:
-            await self._sleep_until_due()
-            await self.poll_due()
+        """Poll until cancelled. Proofs run beside it: a node that does not answer one must not hold up the other trades."""
+        async with trio.open_nursery() as proofs:
+            while True:
+                await self._sleep_until_due()
+                for watch in await self._poll_due():
+                    watch.prove_at = math.inf  # one proof at a time
+                    proofs.start_soon(self._prove_expired, watch)
+        raise AssertionError("the loop does not end")
 
-    async def poll_due(self) -> None:
-        """Ask once for everything that is due; then prove expiry where the height says that it is time."""
+    async def _poll_due(self) -> Sequence[_Watch]:
+        """Ask once for everything that is due; return what the height says is to be proved expired now."""
         now = trio.current_time() + GATHER_SECONDS
-        due = [watch for watch in self._watches.values() if watch.due_at <= now]
+        due = [watch for watch in self._watches if watch.due_at <= now]
         for start in range(0, len(due), MAX_SIGNATURES_PER_CALL):
             await self._poll(due[start : start + MAX_SIGNATURES_PER_CALL])
-        await self._prove_expired([watch for watch in due if self._looks_expired(watch)])
+        return [watch for watch in due if self._looks_expired(watch)]
 
     async def _sleep_until_due(self) -> None:
         self._wake = trio.Event()
-        next_due = min((watch.due_at for watch in self._watches.values()), default=math.inf)
+        next_due = min((watch.due_at for watch in self._watches), default=math.inf)
         with trio.move_on_at(next_due):
             await self._wake.wait()
 
@@ -105,8 +115,7 @@ class Confirmations:
 
     def _take(self, watch: _Watch, status: SignatureStatus | None, now: float) -> None:
         if status is not None and status.is_confirmed:
-            watch.landed = Landed(slot=status.slot, confirmed_at=now)
-            watch.done.set()
+            watch.finish(Landed(slot=status.slot, confirmed_at=now))
             return
         watch.due_at = now + watch.interval
         watch.interval = min(watch.interval * 2, self.poll_max_seconds)
@@ -116,23 +125,16 @@ class Confirmations:
             return False
         return self.blockhashes.block_height() > watch.last_valid_block_height
 
-    async def _prove_expired(self, watches: Sequence[_Watch]) -> None:
-        if not watches:
-            return
-        async with trio.open_nursery() as nursery:
-            for watch in watches:
-                nursery.start_soon(self._prove_one_expired, watch)
-
-    async def _prove_one_expired(self, watch: _Watch) -> None:
+    async def _prove_expired(self, watch: _Watch) -> None:
         """Finish the watch if every node proves the absence, or if one of them knows better."""
-        watch.prove_at = trio.current_time() + PROOF_RETRY_SECONDS
         answers = await self.nodes.every(lambda node: _absence(node, watch))
         now = trio.current_time()
+        watch.prove_at = now + PROOF_RETRY_SECONDS
         for answer in answers:
             if isinstance(answer, SignatureStatus):
                 self._take(watch, answer, now)
         if all(answer is True for answer in answers):
-            watch.done.set()
+            watch.finish(None)
         elif not watch.done.is_set():
             self.log.info("confirmations.expiry_not_proved", signature=str(watch.signature), answers=[str(a) for a in answers])
 

@@ -7,6 +7,7 @@ import trio
 from attrs import define, frozen
 from solders.pubkey import Pubkey
 
+from executor.chainstate.accounts import read_accounts
 from executor.chainstate.mints import Mints
 from executor.chainstate.refresher import refresh_forever
 from executor.log import Log
@@ -48,10 +49,7 @@ class Holdings:
         addresses = [self._address(token) for token in tokens]
         if not addresses:
             return
-        answer = await self.nodes.ask(
-            lambda node: node.accounts(addresses, commitment="confirmed"), operation="getMultipleAccounts"
-        )
-        self._held = _holdings(tokens, answer.values)
+        self._held = _holdings(tokens, await read_accounts(addresses, nodes=self.nodes))
         self._fetched_at = trio.current_time()
 
     def current(self) -> tuple[Holding, ...]:

@@ -7,12 +7,15 @@ from attrs import define, field
 from solders.address_lookup_table_account import AddressLookupTable, AddressLookupTableAccount
 from solders.pubkey import Pubkey
 
+from executor.chainstate.accounts import read_accounts
 from executor.errors import ErrorCode, Rejected
 from executor.network.nodes import Nodes
 from executor.network.solana import AccountInfo
 from executor.programs import LOOKUP_TABLE_PROGRAM
 
 MAX_TABLES = 256
+MAX_TABLES_PER_TRANSACTION = 36
+"""Each one that is used takes 34 bytes of the 1232."""
 
 
 def parse_table(address: Pubkey, account: AccountInfo | None) -> AddressLookupTableAccount:
@@ -35,9 +38,13 @@ class LookupTables:
 
     async def get(self, addresses: Sequence[Pubkey]) -> tuple[AddressLookupTableAccount, ...]:
         """Return the tables in the order asked for. Raises TransportError, Rejected(JUPITER_ANSWER_INVALID)."""
-        unknown = [address for address in addresses if address not in self._tables]
-        fetched = await self._fetch(unknown) if unknown else {}
-        tables = {address: fetched.get(address) or self._tables[address] for address in addresses}
+        if len(addresses) > MAX_TABLES_PER_TRANSACTION:
+            raise Rejected(
+                ErrorCode.JUPITER_ANSWER_INVALID, f"Jupiter names {len(addresses)} lookup tables, which no packet holds"
+            )
+        tables = {address: self._tables[address] for address in addresses if address in self._tables}
+        unknown = [address for address in dict.fromkeys(addresses) if address not in tables]
+        tables |= await self._fetch(unknown) if unknown else {}
         for address, table in tables.items():
             self._keep(address, table)
         return tuple(tables[address] for address in addresses)
@@ -48,10 +55,8 @@ class LookupTables:
             self._tables.pop(address, None)
 
     async def _fetch(self, addresses: Sequence[Pubkey]) -> dict[Pubkey, AddressLookupTableAccount]:
-        answer = await self.nodes.ask(
-            lambda node: node.accounts(addresses, commitment="confirmed"), operation="getMultipleAccounts"
-        )
-        return {address: parse_table(address, account) for address, account in zip(addresses, answer.values, strict=True)}
+        accounts = await read_accounts(addresses, nodes=self.nodes)
+        return {address: parse_table(address, account) for address, account in zip(addresses, accounts, strict=True)}
 
     def _keep(self, address: Pubkey, table: AddressLookupTableAccount) -> None:
         self._tables[address] = table

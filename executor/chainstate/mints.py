@@ -7,6 +7,7 @@ import trio
 from attrs import define, field, frozen
 from solders.pubkey import Pubkey
 
+from executor.chainstate.accounts import read_accounts
 from executor.chainstate.refresher import refresh_forever
 from executor.config import TokenSettings
 from executor.log import Log
@@ -28,6 +29,7 @@ _ACCOUNT_EXTENSION_BYTES: Mapping[int, int] = {
     26: 0,  # Pausable -> PausableAccount
 }
 _EXTENSION_HEADER_BYTES = 4
+_TYPE_OF_MINT = 1
 
 
 @frozen
@@ -44,11 +46,16 @@ def parse_mint(account: AccountInfo | None) -> MintFacts | str:
     """Read a mint's account; a text says why it is none."""
     if account is None:
         return "does not exist on this cluster"
-    if account.owner not in TOKEN_PROGRAMS or len(account.data) < MINT_BYTES:
+    if account.owner not in TOKEN_PROGRAMS or not _has_form_of_mint(account.data):
         return "is not a mint of the Token or Token-2022 program"
     if account.data[45] != 1:
         return "is not initialised"
     return MintFacts(account.data[44], account.owner, _account_bytes(account))
+
+
+def _has_form_of_mint(data: bytes) -> bool:
+    """82 bytes; with extensions (Token-2022) as long as a token account, and then the type that tells the two apart."""
+    return len(data) == MINT_BYTES or (len(data) > TOKEN_ACCOUNT_BYTES and data[TOKEN_ACCOUNT_BYTES] == _TYPE_OF_MINT)
 
 
 def _account_bytes(account: AccountInfo) -> int:
@@ -93,10 +100,8 @@ class Mints:
         """Read the mints that are still unknown. Raises TransportError."""
         missing = [mint for mint in self.whitelist if mint not in self._tokens]
         if missing:
-            answer = await self.nodes.ask(
-                lambda node: node.accounts(missing, commitment="confirmed"), operation="getMultipleAccounts"
-            )
-            for mint, account in zip(missing, answer.values, strict=True):
+            accounts = await read_accounts(missing, nodes=self.nodes)
+            for mint, account in zip(missing, accounts, strict=True):
                 await self._learn(mint, account)
         self.loaded.set()
 

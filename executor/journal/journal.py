@@ -11,6 +11,7 @@ synchronous: an entry becomes durable whether or not the trade that waits for it
 import fcntl
 import sqlite3
 from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -35,8 +36,12 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS entries_by_request ON entries (request_id);
 CREATE UNIQUE INDEX IF NOT EXISTS one_acceptance ON entries (request_id) WHERE state = 'ACCEPTED';
 CREATE UNIQUE INDEX IF NOT EXISTS one_owner_of_a_signature ON entries (signature) WHERE state = 'SIGNED';
+CREATE TRIGGER IF NOT EXISTS acceptance_comes_first BEFORE INSERT ON entries
+WHEN NEW.state <> 'ACCEPTED'
+AND NOT EXISTS (SELECT 1 FROM entries WHERE request_id = NEW.request_id AND state = 'ACCEPTED')
+BEGIN SELECT RAISE(ABORT, 'the request was not accepted'); END;
 PRAGMA user_version = {SCHEMA_VERSION};
-"""  # a constant of this file
+"""  # noqa: S608 - a constant of this file
 
 
 class JournalError(ExecutorError):
@@ -44,7 +49,7 @@ class JournalError(ExecutorError):
 
 
 class EntryRefused(JournalError):
-    """The journal already holds this request's acceptance, or this signature for another request."""
+    """The journal holds this request's acceptance or this signature already, or never got the acceptance that comes first."""
 
 
 @frozen(kw_only=True)
@@ -66,19 +71,27 @@ class Journal(Protocol):
         ...
 
     def append_soon(self, entry: Entry) -> None:
-        """Hand the entry over; it is durable before any entry that is appended after it. Raises JournalError when it is full."""
+        """Hand the entry over; it is durable before any entry that is appended after it. Raises JournalError when it is full.
+
+        Nothing tells here that the disk failed it. If it was the acceptance, later entries of its request are refused.
+        """
         ...
 
     def entries(self, request_id: str) -> Sequence[Entry]:
-        """Every durable entry of a request, oldest first."""
+        """Every durable entry of a request, oldest first. Raises JournalError."""
         ...
+
+
+def _not_committed() -> JournalError:
+    return JournalError("the journal's writer ended before the entry was on disk")
 
 
 @define(eq=False)
 class _Waiting:
     entry: Entry
     done: trio.Event = field(factory=trio.Event)
-    error: JournalError | None = None
+    error: JournalError | None = field(factory=_not_committed)
+    """An entry counts as lost until its commit has returned: whatever ends the writer, nobody is told that it is durable."""
 
 
 class SqliteJournal:
@@ -86,9 +99,11 @@ class SqliteJournal:
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises ConfigError: in use by another instance, unreadable, or of an unknown version."""
-        self._lock = _lock(path)
-        self._writer = _open(path)
-        self._reader = _open(path)
+        with ExitStack() as opened:
+            opened.enter_context(_lock(path))
+            self._writer = opened.enter_context(closing(_open(path)))
+            self._reader = opened.enter_context(closing(_open(path)))
+            self._opened = opened.pop_all()
         self._waiting: list[_Waiting] = []
         self._wake = trio.Event()
         self._ended = False
@@ -109,10 +124,12 @@ class SqliteJournal:
         self._hand_over(entry)
 
     def entries(self, request_id: str) -> Sequence[Entry]:
-        """Every durable entry of a request, oldest first."""
-        rows = self._reader.execute(
-            "SELECT request_id, state, at_unix_ns, body, signature FROM entries WHERE request_id = ? ORDER BY seq", (request_id,)
-        )
+        """Every durable entry of a request, oldest first (see Journal)."""
+        query = "SELECT request_id, state, at_unix_ns, body, signature FROM entries WHERE request_id = ? ORDER BY seq"
+        try:
+            rows = self._reader.execute(query, (request_id,)).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be read: {error}") from error
         return [Entry(request_id=r[0], state=State(r[1]), at_unix_ns=r[2], body=r[3], signature=r[4]) for r in rows]
 
     async def run(self) -> None:
@@ -123,8 +140,11 @@ class SqliteJournal:
                 self._wake = trio.Event()
                 await self._commit_waiting()
         finally:
-            await self._commit_waiting()  # noqa: ASYNC102 - shielded within, and one commit always ends
-            self._ended = True
+            try:
+                await self._commit_waiting()  # noqa: ASYNC102 - shielded within, and one commit always ends
+            finally:
+                self._ended = True
+                _answer(self._waiting)  # nobody, unless a bug ended this commit too
 
     def problem(self) -> str | None:
         """Why entries cannot be made durable; None after a commit that succeeded."""
@@ -132,9 +152,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Release the file."""
-        self._reader.close()
-        self._writer.close()
-        self._lock.close()
+        self._opened.close()
 
     def _hand_over(self, entry: Entry) -> _Waiting:
         if self._ended:
@@ -154,35 +172,43 @@ class SqliteJournal:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
             finally:
-                for waiting in batch:
-                    waiting.done.set()
+                _answer(batch)
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for waiting in batch:
-                self._insert(waiting)
+            refusals = [self._insert(waiting.entry) for waiting in batch]
             self._writer.execute("COMMIT")
-            self._problem = None
         except sqlite3.Error as error:
-            self._rollback()
             self._problem = f"the journal cannot be written: {error}"
             for waiting in batch:
                 waiting.error = JournalError(self._problem)
+            self._rollback()
+            return
+        self._problem = None
+        for waiting, refusal in zip(batch, refusals, strict=True):
+            waiting.error = refusal
 
     def _rollback(self) -> None:
+        """Leave the transaction, unless SQLite has done so itself. A disk that fails even this fails the next BEGIN."""
         if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
 
-    def _insert(self, waiting: _Waiting) -> None:
-        entry = waiting.entry
+    def _insert(self, entry: Entry) -> EntryRefused | None:
         try:
             self._writer.execute(
                 "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES (?, ?, ?, ?, ?)",
                 (entry.request_id, entry.state.value, entry.at_unix_ns, entry.signature, entry.body),
             )
         except sqlite3.IntegrityError as error:  # only this entry: the others of the batch are sound
-            waiting.error = EntryRefused(f"{entry.state.name} of {entry.request_id!r} is refused: {error}")
+            return EntryRefused(f"{entry.state.name} of {entry.request_id!r} is refused: {error}")
+        return None
+
+
+def _answer(batch: Sequence[_Waiting]) -> None:
+    for waiting in batch:
+        waiting.done.set()
 
 
 def _lock(path: Path) -> IO[bytes]:
@@ -203,14 +229,19 @@ def _lock(path: Path) -> IO[bytes]:
 def _open(path: Path) -> sqlite3.Connection:
     """Open one connection; explicit transactions, usable from the writer's thread."""
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
-            connection.close()
-            raise ConfigError([f"the journal {path} has schema version {version}; this executor knows {SCHEMA_VERSION}"])
-        connection.executescript(_SCHEMA)
+        with ExitStack() as opened:
+            connection = opened.enter_context(closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)))
+            _prepare(connection, path)
+            opened.pop_all()
+            return connection
     except sqlite3.Error as error:
-        raise ConfigError([f"the journal {path} cannot be used: {error}"]) from error
-    return connection
+        raise ConfigError([f"daemon.data_directory: the journal {path} cannot be used: {error}"]) from error
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, SCHEMA_VERSION):
+        raise ConfigError([f"the journal {path} has schema version {version}; this executor knows {SCHEMA_VERSION}"])
+    connection.executescript(_SCHEMA)

@@ -39,6 +39,7 @@ class Reservations:
     @contextmanager
     def ticket(self) -> Iterator[Ticket]:
         """Open a place; it is released exactly once, when the trade has its outcome, however it ends."""
+        self._forget_old()
         ticket = Ticket()
         self._tickets.append(ticket)
         try:
@@ -64,7 +65,6 @@ class Reservations:
         if ticket.needs or ticket.released_at is not None:
             raise ExecutorError("a ticket can hold once, and not after its release")
         ticket.needs = dict(needs)
-        self._forget_old()
 
     def in_flight(self) -> int:
         """How many tickets are not released."""

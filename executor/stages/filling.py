@@ -21,6 +21,7 @@ from executor.programs import JUPITER_PROGRAM
 from executor.stages.changes import wallet_changes
 from executor.units import LAMPORTS_PER_SIGNATURE, Lamports
 
+RETURN_BYTES = 8
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 1.0
 
@@ -89,9 +90,17 @@ def _out_amount(transaction: ConfirmedTransaction, output: Token, measured: int)
 
 
 def returned_amount(logs: tuple[str, ...]) -> int | None:
-    """The last `Program return` of Jupiter's in the logs, a u64; None where the logs were cut short."""
+    """The last `Program return` of Jupiter's in the logs, a u64; None where the logs were cut short, or hold something else."""
     prefix = f"Program return: {JUPITER_PROGRAM} "
     for line in reversed(logs):
         if line.startswith(prefix):
-            return int.from_bytes(base64.b64decode(line.removeprefix(prefix))[:8], "little")
+            return _amount(line.removeprefix(prefix))
     return None
+
+
+def _amount(text: str) -> int | None:
+    try:
+        returned = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return int.from_bytes(returned, "little") if len(returned) == RETURN_BYTES else None

@@ -3,7 +3,7 @@
 from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.hash import Hash
 from solders.instruction import Instruction
-from solders.message import MessageV0
+from solders.message import CompileError, MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
@@ -29,7 +29,7 @@ def compile_message(built: Built, budget: ComputeBudget, *, payer: Pubkey, block
     instructions = with_budget(built, budget)
     try:
         message = MessageV0.try_compile(payer, list(instructions), list(built.lookup_tables), blockhash)
-    except ValueError as error:
+    except CompileError as error:
         raise Rejected(ErrorCode.TRANSACTION_TOO_LARGE, "the route uses more accounts than a transaction can name") from error
     if _read_back(message, built.lookup_tables) != [_essence(i) for i in instructions] or not _only_payer_signs(message, payer):
         raise Rejected(ErrorCode.TRANSACTION_FOREIGN, "the compiled message does not say what was verified; it was not signed")

@@ -5,6 +5,9 @@ swap whatever has arrived meanwhile and are refused, as is everything unknown.
 
 The route plan in the middle is never parsed: its steps have payloads of different size, and new ones appear without notice. V1
 instructions are read from their end, V2 instructions from their start.
+
+Reading V1 from the end has a trap. The program parses from the start, and Anchor ignores what follows an instruction's arguments:
+amounts that please us may hang behind those that count. Where the latter could stand is in `Route.before_amounts`.
 """
 
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ from solders.pubkey import Pubkey
 DISCRIMINATOR_BYTES = 8
 _V1_TAIL_BYTES = 19
 _V1_PLAN_LENGTH_BYTES = 4
+_AMOUNT_BYTES = 8
 _V2_HEAD_BYTES = 22
 
 
@@ -33,6 +37,7 @@ class RouteLayout:
     source_mint: int | None
     destination_mint: int
     platform_fee: int | None
+    token_programs: tuple[int, ...]
     event_authority: int
     program: int
 
@@ -49,6 +54,7 @@ LAYOUTS: Mapping[bytes, RouteLayout] = {
         source_mint=None,
         destination_mint=5,
         platform_fee=6,
+        token_programs=(0,),
         event_authority=7,
         program=8,
     ),
@@ -63,6 +69,7 @@ LAYOUTS: Mapping[bytes, RouteLayout] = {
         source_mint=7,
         destination_mint=8,
         platform_fee=9,
+        token_programs=(0, 10),
         event_authority=11,
         program=12,
     ),
@@ -77,6 +84,7 @@ LAYOUTS: Mapping[bytes, RouteLayout] = {
         source_mint=3,
         destination_mint=4,
         platform_fee=None,
+        token_programs=(5, 6),
         event_authority=8,
         program=9,
     ),
@@ -91,6 +99,7 @@ LAYOUTS: Mapping[bytes, RouteLayout] = {
         source_mint=6,
         destination_mint=7,
         platform_fee=None,
+        token_programs=(8, 9),
         event_authority=10,
         program=11,
     ),
@@ -108,6 +117,13 @@ class Route:
     slippage_bps: int
     platform_fee_bps: int
     positive_slippage_bps: int
+    before_amounts: bytes
+    """V1: from the first place where the amounts could begin up to the one where we read them, and what an input amount that
+    begins just before it would cover. V2: nothing."""
+
+    def may_swap(self, in_amount: int) -> bool:
+        """Whether the program may find this input amount before the place where we read it."""
+        return in_amount.to_bytes(_AMOUNT_BYTES, "little") in self.before_amounts
 
 
 def uses_shared_accounts(instruction: Instruction) -> bool:
@@ -129,7 +145,8 @@ def decode_route(instruction: Instruction) -> Route | str:
 
 def _decode_v1(layout: RouteLayout, instruction: Instruction) -> Route | None:
     data = instruction.data
-    if len(data) < DISCRIMINATOR_BYTES + layout.shared + _V1_PLAN_LENGTH_BYTES + _V1_TAIL_BYTES:
+    earliest = DISCRIMINATOR_BYTES + layout.shared + _V1_PLAN_LENGTH_BYTES
+    if len(data) < earliest + _V1_TAIL_BYTES:
         return None
     tail = data[-_V1_TAIL_BYTES:]
     return Route(
@@ -140,6 +157,7 @@ def _decode_v1(layout: RouteLayout, instruction: Instruction) -> Route | None:
         slippage_bps=_integer(tail[16:18]),
         platform_fee_bps=tail[18],
         positive_slippage_bps=0,
+        before_amounts=data[earliest : len(data) - _V1_TAIL_BYTES + _AMOUNT_BYTES - 1],
     )
 
 
@@ -155,6 +173,7 @@ def _decode_v2(layout: RouteLayout, instruction: Instruction) -> Route | None:
         slippage_bps=_integer(head[16:18]),
         platform_fee_bps=_integer(head[18:20]),
         positive_slippage_bps=_integer(head[20:22]),
+        before_amounts=b"",
     )
 
 

@@ -47,5 +47,6 @@ def _require_possible(answers: Sequence[str | TransportError]) -> None:
 
 
 def _is_refusal(error: TransportError) -> bool:
-    """The node looked at these bytes and refused them. Timeouts, resets and whatever no table knows prove nothing."""
-    return after_send(error.fault).reaction in _REFUSALS
+    """The node looked at these bytes and refused them. Without an answer nothing is proved, nor by what no table knows."""
+    # A failure of TLS is permanent, but may come when the bytes are long there.
+    return error.status is not None and after_send(error.fault).reaction in _REFUSALS

@@ -73,8 +73,10 @@ def _budget(built: Built, units_consumed: int, mark: int, fees: FeeSettings) -> 
 
 
 def _require_success(simulation: Simulation) -> None:
-    if simulation.error is None:
+    if simulation.error is None and simulation.units_consumed > 0:
         return
+    if simulation.error is None:
+        raise Rejected(ErrorCode.NODE_ANSWER_INVALID, "the node says that the swap used no compute units, which no swap can")
     fault = transaction_fault(simulation.error, simulation.logs)
     raise Rejected(
         fault.code,

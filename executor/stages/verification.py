@@ -8,6 +8,7 @@ The compute budget is ours alone and is added later.
 from collections.abc import Callable, Mapping
 
 from attrs import frozen
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -61,6 +62,7 @@ def verify(built: Built, *, wallet: Pubkey) -> None:
         if (problem := _instruction_problem(instruction, expected))
     ]
     problems += _whole_problems(built.instructions, expected)
+    problems += _table_problems(built.lookup_tables, expected)
     if problems:
         raise Rejected(
             ErrorCode.TRANSACTION_FOREIGN, "the transaction is not what was asked for, it was not signed: " + "; ".join(problems)
@@ -102,6 +104,12 @@ def _whole_problems(instructions: tuple[Instruction, ...], expected: Expectation
     if wraps != (1 if expected.order.input.is_native else 0):
         problems.append(f"{wraps} transfers of SOL, of which {int(expected.order.input.is_native)} can wrap the input")
     return problems
+
+
+def _table_problems(tables: tuple[AddressLookupTableAccount, ...], expected: Expectation) -> list[str]:
+    """A table is what a node says that it is: had it lied, the chain would put a stranger in the place of what we looked up."""
+    own = {expected.wallet, expected.source, expected.destination, expected.wrapped_sol}
+    return [f"the lookup table {table.key} stands for accounts of ours" for table in tables if own & set(table.addresses)]
 
 
 def _system_problem(instruction: Instruction, expected: Expectation) -> Problem:
@@ -150,6 +158,8 @@ def _amount_problems(route: Route, expected: Expectation) -> list[str]:
     problems = []
     if route.in_amount != expected.order.in_amount:
         problems.append(f"swaps {route.in_amount} instead of {expected.order.in_amount}")
+    if route.may_swap(expected.order.in_amount):  # of another input amount the simulation tells
+        problems.append("has the input amount twice, so which of its limits count is not certain")
     least = minimum_out(route.quoted_out_amount, route.slippage_bps) if route.slippage_bps <= 10_000 else 0
     if least < expected.minimum_out_amount:
         problems.append(f"is content with {least} out, the request with no less than {expected.minimum_out_amount}")
@@ -174,6 +184,7 @@ def _account_problems(route: Route, expected: Expectation) -> list[str]:
         "event authority": (layout.event_authority, frozenset({JUPITER_EVENT_AUTHORITY})),
         "program": (layout.program, frozenset({JUPITER_PROGRAM})),
     }
+    wanted |= {f"token program {n}": (index, TOKEN_PROGRAMS | {absent}) for n, index in enumerate(layout.token_programs)}
     return [
         f"its {role} is {route.accounts[index]}"
         for role, (index, allowed) in wanted.items()

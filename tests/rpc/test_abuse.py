@@ -88,6 +88,7 @@ async def test_a_flood_of_small_data_is_cut_off(size: int) -> None:
         assert ENHANCE_YOUR_CALM in await peer.goaways()
 
 
+@pytest.mark.slow
 async def test_rapid_resets_leak_nothing() -> None:
     """Two thousand calls that are reset at once: no handler begins, the connection is cut, no task is left."""
     async with serving() as served:
@@ -102,6 +103,7 @@ async def test_rapid_resets_leak_nothing() -> None:
         assert served.server.calls_in_flight == 0
 
 
+@pytest.mark.slow
 async def test_patient_resets_leak_nothing() -> None:
     """A thousand calls that are given up while their handlers wait: each handler is cancelled, nothing is left."""
     async with serving(quick(frame_burst=10_000)) as served, raw_peer(served) as peer:
@@ -228,6 +230,7 @@ async def _ask_for_replies(peer: RawPeer, *, window: int) -> None:
     await peer.send(window_update(0, MAX_WINDOW - 65_535), headers(1, peer.encode(call_headers("Repeat"))), data(1, how_many))
 
 
+@pytest.mark.slow
 async def test_a_peer_that_never_reads_is_cut_off() -> None:
     """Answers to pings are not collected for one who does not read them: it is no longer read from, then cut."""
     limits = quick(frame_burst=10_000_000, send_seconds=0.2)

@@ -1,6 +1,7 @@
 """The protocol state without any I/O: whatever arrives, it ends in events, answers, or the one error for a broken peer."""
 
 import hpack
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ calls = st.builds(
 bodies = st.builds(lambda stream_id, ends: data(stream_id, message(), ends=ends), streams, st.booleans())
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(noise, calls, bodies, st.binary(max_size=20)), max_size=12))
 def test_no_bytes_break_it(sent: list[bytes]) -> None:

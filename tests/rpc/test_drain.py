@@ -35,6 +35,7 @@ async def _expect_drain(served: Served, grace_seconds: float, expected: bool) ->
     assert await served.server.drain(grace_seconds) is expected
 
 
+@pytest.mark.slow
 async def test_new_calls_on_an_old_connection_are_refused_with_the_reason() -> None:
     """A call that comes after the drain began is UNAVAILABLE, with the code that says so and the advice to try again."""
     async with serving() as served, raw_peer(served) as peer:
@@ -62,6 +63,7 @@ async def _next_goaway(peer: RawPeer) -> int:
     raise AssertionError("closed")
 
 
+@pytest.mark.slow
 async def test_new_connections_are_refused() -> None:
     """Nobody can connect any more while the last calls are answered."""
     async with serving() as served, raw_peer(served) as peer:
@@ -89,6 +91,7 @@ async def test_a_call_that_outlasts_the_grace_is_told_so() -> None:
         assert served.probe.cancelled == 1
 
 
+@pytest.mark.slow
 async def test_a_second_drain_shortens_the_grace() -> None:
     """A drain that takes too long can be cut short by another one."""
     async with serving() as served, raw_peer(served) as peer:
@@ -102,6 +105,7 @@ async def test_a_second_drain_shortens_the_grace() -> None:
         assert (await peer.status(1))["grpc-status"] == UNAVAILABLE
 
 
+@pytest.mark.slow
 async def test_a_handler_that_is_slow_to_stop_delays_the_end() -> None:
     """A handler that cleans up for longer than the grace is waited for, as trio cannot leave a task behind."""
     async with serving() as served, raw_peer(served) as peer:
@@ -124,6 +128,7 @@ async def test_an_idle_server_ends_at_once() -> None:
             await served.ended.wait()
 
 
+@pytest.mark.slow
 async def test_no_call_is_in_doubt() -> None:
     """Many callers in full swing: every call that was executed is answered, every other one is UNAVAILABLE."""
     answered = 0

@@ -20,6 +20,7 @@ def gate(limits: ServerLimits = LIMITS) -> FrameGate:
 frames = st.builds(frame, st.sampled_from([0, 2, 3, 6, 8, 77]), st.integers(0, 9), st.binary(max_size=40))
 
 
+@pytest.mark.slow
 @given(st.lists(frames, max_size=90), st.data())
 def test_every_byte_passes_however_it_is_cut(sent: list[bytes], cuts: st.DataObject) -> None:
     """Whatever the pieces in which bytes arrive, they come out the same, and no turn has too many frames."""

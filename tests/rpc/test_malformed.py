@@ -80,6 +80,7 @@ RAW_HEADERS: dict[str, tuple[list[tuple[bytes, bytes]], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "code"), RAW_HEADERS.values(), ids=RAW_HEADERS)
 async def test_malformed_raw_headers_end_their_own_call(extra: list[tuple[bytes, bytes]], code: str) -> None:
     """So are headers that are no text, stand twice or in the wrong place; too many of them are RESOURCE_EXHAUSTED."""
@@ -186,6 +187,7 @@ async def test_bodies_that_nobody_reads_do_not_use_up_the_window() -> None:
         assert (await peer.status(41))["grpc-status"] == OK
 
 
+@pytest.mark.slow
 async def test_padding_does_not_use_up_the_window() -> None:
     """Padding counts against the window, and is given back."""
     async with serving(quick(unread_bytes_per_connection=70_000)) as served, raw_peer(served) as peer:

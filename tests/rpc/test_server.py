@@ -320,6 +320,7 @@ async def test_a_connection_too_many_is_closed() -> None:
         assert len(log.named("rpc.connections_exceeded")) == 1
 
 
+@pytest.mark.slow
 async def test_keepalive_pings_are_answered() -> None:
     """A client that pings as often as it may keeps its connection, and an idle one too."""
     options = (

@@ -1,4 +1,4 @@
-"""The chain's side of a test: accounts as bytes, a node's answers as JSON, scripted nodes on loopback, and nodes without sockets."""
+"""The chain's side of a test: accounts as bytes, a node's answers as JSON, nodes on loopback, and nodes without sockets."""
 
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -10,7 +10,6 @@ from attrs import frozen
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from executor.errors import ErrorCode
 from executor.faults import Source, TransportError, TransportKind, transport_fault
 from executor.log import Log, NullLog
 from executor.network.nodes import Nodes
@@ -152,6 +151,7 @@ class FakeNode(Node):
     async def latest_blockhash(self, commitment: Commitment = "confirmed") -> LatestBlockhash:
         """A blockhash that belongs to the height."""
         await self._answer("getLatestBlockhash", commitment)
+        self._show_slot()
         return LatestBlockhash(
             blockhash=hash_of(self.height), last_valid_block_height=self.height + 150, context_slot=self.context_slot
         )
@@ -164,6 +164,7 @@ class FakeNode(Node):
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         """The slot, whatever the commitment."""
         await self._answer("getSlot", commitment)
+        self._show_slot()
         return self.context_slot
 
     async def health(self) -> None:
@@ -195,6 +196,9 @@ class FakeNode(Node):
         await self._answer("getMultipleAccounts", tuple(addresses))
         return Accounts(slot=self.context_slot, values=tuple(self.held.get(address) for address in addresses))
 
+    def _show_slot(self) -> None:
+        self.endpoint_health = self.endpoint_health.at_slot(self.context_slot)
+
     async def _answer(self, operation: str, asked: object = None) -> None:
         self.calls.append(Call(trio.current_time(), operation, asked))
         await trio.sleep(self.takes_seconds)
@@ -212,10 +216,3 @@ class FakeNode(Node):
 def fake_nodes(*nodes: Node, log: Log | None = None, retry: Retry | None = None) -> Nodes:
     """The real `Nodes` over fake ones, without retries: a test of time sees each call."""
     return Nodes(nodes, retry=retry or Retry(max_retries=0), rng=seeded(), log=log or NullLog())
-
-
-def refusal(operation: str = "sendTransaction", code: ErrorCode = ErrorCode.NODE_UNREACHABLE) -> TransportError:
-    """Any error of a node."""
-    fault = transport_fault(TransportKind.TIMEOUT, Source.NODE)
-    assert fault.code is code
-    return TransportError(endpoint="http://127.0.0.1:9", operation=operation, fault=fault)

@@ -155,7 +155,8 @@ def swap_data(kind: Kind, *, in_amount: int, out_amount: int, slippage_bps: int,
     amounts = in_amount.to_bytes(8, "little") + out_amount.to_bytes(8, "little") + slippage_bps.to_bytes(2, "little")
     fee: int = fields.get("platform_fee_bps", 0)
     if kind.is_v2:
-        return head + amounts + fee.to_bytes(2, "little") + fields.get("positive_slippage_bps", 0).to_bytes(2, "little") + plan
+        positive: int = fields.get("positive_slippage_bps", 0)
+        return head + amounts + fee.to_bytes(2, "little") + positive.to_bytes(2, "little") + plan
     return head + plan + amounts + fee.to_bytes(1, "little")
 
 
@@ -180,9 +181,7 @@ def swap_accounts(kind: Kind, order: Order, **roles: Pubkey) -> list[AccountMeta
         "program": JUPITER,
         **roles,
     }
-    fixed = [
-        AccountMeta(everyone[role], is_signer=role == "authority", is_writable=role in _WRITABLE) for role in ROLES[kind]
-    ]
+    fixed = [AccountMeta(everyone[role], is_signer=role == "authority", is_writable=role in _WRITABLE) for role in ROLES[kind]]
     return [*fixed, readonly(key("pool program")), writable(key("pool")), writable(key("vault 1")), writable(key("vault 2"))]
 
 

@@ -1,0 +1,453 @@
+"""The durable log: what was acknowledged is on disk, in order; no failure of the disk is taken for success or hangs anybody."""
+
+import os
+import resource
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from executor.errors import ConfigError
+from executor.journal.journal import MAX_WAITING_ENTRIES, SCHEMA_VERSION, Entry, EntryRefused, JournalError, SqliteJournal
+from executor.states import State
+from tests.support.waiting import PATIENCE_SECONDS, until
+
+
+def accepted(request_id: str, body: str = "{}") -> Entry:
+    """The first entry of a request."""
+    return Entry(request_id=request_id, state=State.ACCEPTED, at_unix_ns=1, body=body)
+
+
+def signed(request_id: str, signature: str) -> Entry:
+    """The entry that must be durable before the first byte leaves."""
+    return Entry(request_id=request_id, state=State.SIGNED, at_unix_ns=2, body="{}", signature=signature)
+
+
+def step(request_id: str, state: State, number: int = 3) -> Entry:
+    """Any other entry."""
+    return Entry(request_id=request_id, state=state, at_unix_ns=number, body=f'{{"n":{number}}}')
+
+
+POISON = Entry(request_id="poison", state=State.ACCEPTED, at_unix_ns=2**70, body="{}")
+"""SQLite takes no such integer, and Python's module says so with an error that is none of SQLite's: a bug, if it ever happens."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a journal lies; its folder does not exist yet."""
+    return tmp_path / "data" / "journal.sqlite3"
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[SqliteJournal]:
+    """A journal whose writer runs."""
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)  # noqa: ASYNC113 - entries may be handed over before it runs
+            yield journal
+            nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def no_space_left() -> Iterator[None]:
+    """Let no file of this process grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Obey the permissions of files also when the tests run as root."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def stored(path: Path, request_id: str) -> list[Entry]:
+    """What a later process finds."""
+    with closing(SqliteJournal(path)) as journal:
+        return list(journal.entries(request_id))
+
+
+def transactions(path: Path) -> int:
+    """How many commits the write-ahead log holds: its frames that carry the size of the database after a commit."""
+    wal = Path(f"{path}-wal").read_bytes()
+    page_bytes = struct.unpack(">I", wal[8:12])[0]
+    frames = range(32, len(wal), 24 + page_bytes)
+    return sum(struct.unpack(">I", wal[at + 4 : at + 8])[0] > 0 for at in frames)
+
+
+# --- what it promises ---
+
+
+async def test_what_was_appended_is_there_after_a_reopen(path: Path) -> None:
+    """Every field of every entry, oldest first, and nothing of other requests."""
+    entries = [accepted("a", '{"x":"ü"}'), signed("a", "sig"), step("a", State.SENT), step("a", State.SUCCEEDED)]
+    async with running(path) as journal:
+        for entry in (*entries[:2], accepted("b"), *entries[2:]):
+            await journal.append(entry)
+
+        assert list(journal.entries("a")) == entries
+    assert stored(path, "a") == entries
+    assert stored(path, "nobody") == []
+
+
+async def test_an_appended_entry_is_seen_by_others_at_once(path: Path) -> None:
+    """When `append` returns, the commit is over: another connection reads the entry."""
+    async with running(path) as journal:
+        await journal.append(accepted("a"))
+        with closing(sqlite3.connect(path)) as other:
+            rows = other.execute("SELECT request_id, state FROM entries").fetchall()
+
+    assert rows == [("a", "ACCEPTED")]
+
+
+async def test_an_entry_that_was_handed_over_is_durable_with_the_next_one(path: Path) -> None:
+    """`append_soon` keeps the order: what it took stands before what was appended later."""
+    async with running(path) as journal:
+        journal.append_soon(accepted("a"))
+        await journal.append(signed("a", "sig"))
+
+        assert [entry.state for entry in journal.entries("a")] == [State.ACCEPTED, State.SIGNED]
+
+
+async def test_many_appends_share_one_commit(path: Path) -> None:
+    """What waits while the disk is busy becomes durable with one fsync, and everybody is told."""
+    told: list[str] = []
+
+    async def append(journal: SqliteJournal, name: str) -> None:
+        await journal.append(accepted(name))
+        told.append(name)
+
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        before = transactions(path)
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(append, journal, f"r{number}")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(journal.run)
+            await until(lambda: len(told) == 200)
+            nursery.cancel_scope.cancel()
+
+        assert transactions(path) - before == 1
+        assert all(journal.entries(f"r{number}") for number in range(200))
+
+
+async def test_a_cancelled_waiter_s_entry_becomes_durable(path: Path) -> None:
+    """Also when the trade was cancelled before it began to wait."""
+    async with running(path) as journal:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await journal.append(accepted("a"))
+
+        assert len(journal.entries("a")) == 1
+    assert len(stored(path, "a")) == 1
+
+
+async def test_what_waits_when_the_writer_is_cancelled_is_still_committed(path: Path) -> None:
+    """The writer ends after the last entry, not before it; afterwards it says that it has ended."""
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.cancel()
+            nursery.start_soon(journal.run)
+            for number in range(3):
+                journal.append_soon(accepted(f"r{number}"))
+
+        assert all(journal.entries(f"r{number}") for number in range(3))
+        with pytest.raises(JournalError, match="has ended"):
+            await journal.append(accepted("late"))
+        with pytest.raises(JournalError, match="has ended"):
+            journal.append_soon(accepted("late"))
+
+
+# --- what it refuses ---
+
+
+async def test_a_second_acceptance_refuses_only_itself(path: Path) -> None:
+    """The others of the same commit are sound, and the first acceptance stands."""
+    refused: list[str] = []
+
+    async def append(journal: SqliteJournal, entry: Entry) -> None:
+        try:
+            await journal.append(entry)
+        except EntryRefused as error:
+            refused.append(str(error))
+
+    async with running(path) as journal:
+        await journal.append(accepted("a", '{"first":1}'))
+        async with trio.open_nursery() as nursery:
+            for entry in (accepted("a", '{"second":1}'), accepted("b"), accepted("b"), accepted("c")):
+                nursery.start_soon(append, journal, entry)
+
+        assert len(refused) == 2
+        assert [entry.body for entry in journal.entries("a")] == ['{"first":1}']
+        assert [len(journal.entries(name)) for name in "bc"] == [1, 1]
+        assert journal.problem() is None
+
+
+async def test_a_signature_belongs_to_one_request(path: Path) -> None:
+    """Two equal requests under one blockhash would be one transaction: the second must not be sent."""
+    async with running(path) as journal:
+        for name in "ab":
+            await journal.append(accepted(name))
+        await journal.append(signed("a", "same"))
+        with pytest.raises(EntryRefused):
+            await journal.append(signed("b", "same"))
+        await journal.append(signed("b", "other"))
+
+        assert [entry.signature for entry in journal.entries("b")] == [None, "other"]
+
+
+async def test_nothing_is_taken_of_a_request_whose_acceptance_is_missing(path: Path) -> None:
+    """SIGNED without ACCEPTED would be a trade that nobody can read again."""
+    async with running(path) as journal:
+        with pytest.raises(EntryRefused):
+            await journal.append(signed("a", "sig"))
+
+        assert journal.entries("a") == []
+
+
+async def test_a_full_waiting_list_refuses_and_then_drains(path: Path) -> None:
+    """Overload is refused, not buffered; whatever had been taken becomes durable."""
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        for number in range(MAX_WAITING_ENTRIES):
+            journal.append_soon(accepted(f"r{number}"))
+        with pytest.raises(JournalError, match="waiting for the disk"):
+            journal.append_soon(accepted("one too many"))
+        with pytest.raises(JournalError, match="waiting for the disk"):
+            await journal.append(accepted("one too many"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)
+            await trio.testing.wait_all_tasks_blocked()
+            await journal.append(accepted("room again"))
+            nursery.cancel_scope.cancel()
+        with closing(sqlite3.connect(path)) as other:
+            (count,) = other.execute("SELECT count(*) FROM entries").fetchone()
+
+    assert count == MAX_WAITING_ENTRIES + 1
+
+
+# --- a disk that fails ---
+
+
+async def test_a_full_disk_is_an_error_and_not_for_ever(path: Path) -> None:
+    """Nobody is told that an entry is durable which is not; when there is space again, the journal works again."""
+    async with running(path) as journal:
+        await journal.append(accepted("before"))
+        with no_space_left():
+            for name in ("during", "during too"):
+                with pytest.raises(JournalError, match="cannot be written"):
+                    await journal.append(accepted(name))
+        problem = journal.problem()
+        await journal.append(accepted("after"))
+
+        assert problem is not None
+        assert "cannot be written" in problem
+        assert journal.problem() is None
+        assert [len(journal.entries(name)) for name in ("before", "during", "during too", "after")] == [1, 0, 0, 1]
+    assert [len(stored(path, name)) for name in ("before", "during", "after")] == [1, 0, 1]
+
+
+async def test_a_trade_whose_acceptance_the_full_disk_lost_is_not_signed(path: Path) -> None:
+    """Nobody waited for the acceptance; SIGNED, when there is space again, must not be taken without it."""
+    async with running(path) as journal:
+        with no_space_left():
+            journal.append_soon(accepted("a"))
+            with pytest.raises(JournalError):
+                await journal.append(accepted("b"))
+        with pytest.raises(EntryRefused):
+            await journal.append(signed("a", "sig"))
+
+        assert journal.entries("a") == []
+
+
+async def test_everybody_in_a_failed_commit_is_told(path: Path) -> None:
+    """None of them was written, so each of them gets the error."""
+    failed: list[str] = []
+
+    async def append(journal: SqliteJournal, name: str) -> None:
+        try:
+            await journal.append(accepted(name))
+        except JournalError:
+            failed.append(name)
+
+    async with running(path) as journal:
+        with no_space_left():
+            async with trio.open_nursery() as nursery:
+                for name in "abc":
+                    nursery.start_soon(append, journal, name)
+
+    assert sorted(failed) == ["a", "b", "c"]
+
+
+async def test_a_bug_in_the_writer_tells_nobody_that_his_entry_is_durable(path: Path) -> None:
+    """The writer's error propagates, everybody who waits gets an error, and so does everybody who comes later."""
+    told: list[str] = []
+
+    async def append(journal: SqliteJournal, entry: Entry) -> None:
+        with pytest.raises(JournalError):
+            await journal.append(entry)
+        told.append(entry.request_id)
+
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        with pytest.RaisesGroup(OverflowError):
+            async with trio.open_nursery() as nursery:
+                for entry in (accepted("a"), POISON, accepted("b")):
+                    nursery.start_soon(append, journal, entry)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(journal.run)
+
+        assert sorted(told) == ["a", "b", "poison"]
+        assert [len(journal.entries(name)) for name in "ab"] == [0, 0]
+        with pytest.raises(JournalError, match="has ended"):
+            await journal.append(accepted("late"))
+
+
+async def test_a_lock_that_another_program_holds_is_an_error_in_the_end(path: Path) -> None:
+    """A backup tool that writes to the file delays commits, and lets go again."""
+    async with running(path) as journal:
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(journal.append, accepted("a"))
+                await trio.sleep(0.05)
+                seen = len(journal.entries("a"))
+                other.execute("ROLLBACK")
+
+        assert seen == 0
+        assert len(journal.entries("a")) == 1
+
+
+def corrupt(path: Path) -> None:
+    """Overwrite everything but the first page of a closed journal."""
+    with path.open("r+b") as file:
+        file.seek(4_096)
+        file.write(b"\xa5" * (path.stat().st_size - 4_096))
+
+
+async def test_a_file_that_was_damaged_is_neither_read_nor_written(path: Path) -> None:
+    """Reading and writing are errors of the journal's own; nothing is invented and nothing hangs."""
+    async with running(path) as journal:
+        await journal.append(accepted("a"))
+    corrupt(path)
+
+    async with running(path) as journal:
+        with pytest.raises(JournalError, match="cannot be read"):
+            journal.entries("a")
+        with pytest.raises(JournalError, match="cannot be written"):
+            await journal.append(accepted("b"))
+
+
+# --- opening ---
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    """With the path, and untouched; the lock is given back."""
+    path.parent.mkdir()
+    path.write_bytes(b"this is a letter to my aunt, not a database" * 100)
+
+    for _attempt in range(2):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            SqliteJournal(path)
+    assert path.read_bytes().startswith(b"this is a letter")
+
+
+def test_a_journal_of_an_unknown_version_is_refused(path: Path) -> None:
+    """A later executor's journal is left alone; both versions are named, and the lock is given back."""
+    SqliteJournal(path).close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+
+    for _attempt in range(2):
+        with pytest.raises(ConfigError, match=f"version 99; this executor knows {SCHEMA_VERSION}"):
+            SqliteJournal(path)
+
+
+def test_a_second_instance_is_refused_while_the_first_lives(path: Path) -> None:
+    """Two writers would trade twice. When the first is gone, however, the file is free."""
+    first = SqliteJournal(path)
+    with pytest.raises(ConfigError, match="in use by another executor"):
+        SqliteJournal(path)
+    first.close()
+
+    SqliteJournal(path).close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "data").write_text("")
+
+    with pytest.raises(ConfigError, match=r"data/journal\.sqlite3 cannot be opened"):
+        SqliteJournal(tmp_path / "data" / "journal.sqlite3")
+
+
+@contextmanager
+def read_only_folder() -> Iterator[Path]:
+    """A folder that everybody may enter and nobody may write, with a journal in it that is nobody's but readable."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        SqliteJournal(folder / "old.sqlite3").close()
+        for file in folder.iterdir():
+            file.chmod(0o666)
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_read_only_folder_is_refused_at_the_start() -> None:
+    """Neither a new journal nor an old one that could not be written: better no start than the first trade's failure."""
+    with read_only_folder() as folder:
+        for name in ("new.sqlite3", "old.sqlite3"):
+            with ordinary_user(), pytest.raises(ConfigError, match=r"sqlite3 cannot be (opened|used)"):
+                SqliteJournal(folder / name)
+
+
+WRITE_UNTIL_KILLED = """
+import sys, trio
+from pathlib import Path
+from executor.journal.journal import Entry, SqliteJournal
+from executor.states import State
+
+async def main():
+    journal = SqliteJournal(Path(sys.argv[1]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        for number in range(1_000_000):
+            await journal.append(Entry(request_id=f"r{number}", state=State.ACCEPTED, at_unix_ns=number, body="{}"))
+            print(number, flush=True)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
+    """SIGKILL in the middle of the work: every entry whose `append` had returned is there, and the lock is free."""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(path)], stdout=subprocess.PIPE, cwd=root, env=environment
+    ) as writer:
+        assert writer.stdout is not None
+        acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
+        writer.kill()
+        acknowledged += [int(line) for line in writer.stdout if line.endswith(b"\n")]
+
+    with closing(SqliteJournal(path)) as journal:
+        assert [len(journal.entries(f"r{number}")) for number in acknowledged] == [1] * len(acknowledged)

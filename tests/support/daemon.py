@@ -1,0 +1,177 @@
+"""The daemon in this process, under this test's trio run, with its real sockets; callers are grpcio's, in threads.
+
+async with running(place, wallet) as running_daemon:
+    result = await running_daemon.trade(make_request("a", "SOL", "USDC", 1))
+"""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+from attrs import frozen
+from solders.keypair import Keypair
+
+from executor.config import load
+from executor.rpc import trade_executor_pb2 as pb
+from executor.supervisor import Daemon, Surroundings, assemble
+from executor.trade import Line
+from executor.wallet.signer import KeypairSigner, Signer
+from tests.support.callers import Caller, connected
+from tests.support.clients import seeded
+from tests.support.events import RecordedLog
+from tests.support.settings import Place, Section
+
+HTTPX_BODIES = pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
+"""For tests in which a request is cancelled while it is being sent: httpx leaves the generator of its body to the collector."""
+READY_SECONDS = 10.0
+LOOK_SECONDS = 0.01
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class RunningDaemon:
+    """A daemon that runs, and one caller of it."""
+
+    daemon: Daemon
+    address: str
+    log: RecordedLog
+    caller: Caller
+    ended: trio.Event
+    """`Daemon.run` has returned."""
+
+    async def trade(self, request: pb.TradeRequest) -> pb.TradeResult:
+        """Execute a trade over gRPC. Raises Refused."""
+        return await in_thread(lambda: self.caller.execute(request))
+
+    async def get(self, request_id: str) -> pb.TradeResult:
+        """Ask what became of a trade. Raises Refused."""
+        return await in_thread(lambda: self.caller.get(request_id))
+
+    async def status(self) -> pb.ExecutorStatus:
+        """Ask how the daemon is."""
+        return await in_thread(self.caller.status)
+
+    async def resolved(self, request_id: str) -> pb.TradeResult:
+        """Ask until the trade is no longer PENDING."""
+        with trio.fail_after(READY_SECONDS):
+            # A stranger has no event of the daemon's to wait for.
+            while (found := await self.get(request_id)).status == pb.TRADE_STATUS_PENDING:  # noqa: ASYNC110
+                await trio.sleep(LOOK_SECONDS)
+        return found
+
+    async def event(self, name: str, count: int = 1) -> dict[str, object]:
+        """Wait until the daemon has logged an event so many times; returns the fields of the last."""
+        await eventually(lambda: len(self.log.named(name)) >= count, f"{count} x {name}")
+        return self.log.named(name)[count - 1]
+
+
+@asynccontextmanager
+async def running(
+    place: Place,
+    wallet: Keypair,
+    *,
+    adjust: Callable[[Line], Line] = lambda line: line,
+    signer: Signer | None = None,
+    environment: Mapping[str, str] | None = None,
+    trading: bool = True,
+    **changes: Section,
+) -> AsyncIterator[RunningDaemon]:
+    """Run a daemon while the block runs; `adjust` may replace collaborators, `changes` are settings.
+
+    The block begins when it is ready to trade, or, with `trading` off, when it takes calls. Leaving the block cancels it.
+    """
+    log = RecordedLog()
+    config = load(place.config_text(**changes), environment=environment or {}, source="config.toml")
+    surroundings = Surroundings(environment=environment or {}, now_ns=time.time_ns, rng=seeded(), log=log)
+    daemon = assemble(config, signer=signer or KeypairSigner(wallet), surroundings=surroundings)
+    daemon.line = daemon.desk.line = adjust(daemon.line)
+    ended = trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus[str]) -> None:
+        await daemon.run(on_ready=lambda address: task_status.started(address))
+        ended.set()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(run)
+            if trading:
+                await ready_to_trade(daemon)
+            with connected(address) as caller:
+                yield RunningDaemon(daemon=daemon, address=address, log=log, caller=caller, ended=ended)
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await daemon.aclose()
+
+
+async def ready_to_trade(daemon: Daemon) -> None:
+    """Wait until the daemon knows the chain."""
+
+    def trading() -> bool:
+        daemon.breaker.look()
+        return daemon.desk.status().trading_allowed and bool(daemon.holdings.current())
+
+    await eventually(trading, "the daemon is ready to trade")
+
+
+async def eventually(condition: Callable[[], object], what: str, *, seconds: float = READY_SECONDS) -> None:
+    """Look again and again until it holds. Raises AssertionError, saying what."""
+    with trio.move_on_after(seconds):
+        while not condition():  # noqa: ASYNC110 - much of what is waited for happens in other processes
+            await trio.sleep(LOOK_SECONDS)
+        return
+    raise AssertionError(f"waited {seconds:g} s for: {what}")
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run what blocks; a test that is cancelled does not wait for it."""
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+
+async def gather(*functions: Callable[[], T]) -> list[T]:
+    """Run what blocks, all at once in threads; the results in order."""
+    results: dict[int, T] = {}
+
+    async def one(index: int, function: Callable[[], T]) -> None:
+        results[index] = await in_thread(function)
+
+    async with trio.open_nursery() as nursery:
+        for index, function in enumerate(functions):
+            nursery.start_soon(one, index, function)
+    return [results[index] for index in range(len(functions))]
+
+
+def refuse_entries(journal: Path, *states: str) -> None:
+    """Let SQLite fail, from now on, in every commit with an entry of these states, as on a full disk: really, from outside.
+
+    What fails is that the text is no JSON, which is found only when such an entry comes.
+    """
+    with sqlite3.connect(journal) as connection:
+        for state in states:
+            connection.execute(
+                f"CREATE TRIGGER refuse_{state} BEFORE INSERT ON entries WHEN NEW.state = '{state}' "
+                "BEGIN SELECT json('the disk is full'); END"
+            )
+    connection.close()
+
+
+def accept_entries(journal: Path, *states: str) -> None:
+    """Undo `refuse_entries`."""
+    with sqlite3.connect(journal) as connection:
+        for state in states:
+            connection.execute(f"DROP TRIGGER refuse_{state}")
+    connection.close()
+
+
+def journalled(journal: Path, request_id: str) -> list[str]:
+    """The states of a request's entries, in order, as they stand on the disk."""
+    with sqlite3.connect(journal) as connection:
+        rows = connection.execute("SELECT state FROM entries WHERE request_id = ? ORDER BY seq", (request_id,)).fetchall()
+    connection.close()
+    return [state for (state,) in rows]
