@@ -1,0 +1,59 @@
+"""The daemon as a process of its own, started as an operator would."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from solders.keypair import Keypair
+
+from tests.support.callers import Caller, connected
+from tests.support.localnet import wait_until
+from tests.support.settings import Place, Section
+
+STOP_SECONDS = 20.0
+
+
+@frozen(kw_only=True)
+class DaemonProcess:
+    """A daemon process that takes calls, and one caller of it."""
+
+    address: str
+    caller: Caller
+    process: "subprocess.Popen[str]"
+    log_path: Path
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log's events of a name; the line that is being written is left out."""
+        lines = self.log_path.read_text().splitlines(keepends=True)
+        found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event for event in found if event["event"] == name]
+
+    def is_in(self, event: str, request_id: str) -> bool:
+        """Whether a trade has come as far as this event."""
+        return any(found.get("request_id") == request_id for found in self.events(event))
+
+
+@contextmanager
+def daemon_process(place: Place, wallet: Keypair, **changes: Section) -> Iterator[DaemonProcess]:
+    """Run `executor serve --config` until the block ends; then it gets SIGTERM, unless the test ended it already."""
+    place.write_wallet(wallet)
+    config, log = place.folder / "config.toml", place.folder / "log"
+    config.write_text(place.config_text(**changes))
+    command = [sys.executable, "-m", "executor", "serve", "--config", str(config), "--json"]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        with connected(json.loads(line)["grpc"]) as caller:
+            wait_until(lambda: caller.status().trading_allowed, "the daemon trades")
+            yield DaemonProcess(address=json.loads(line)["grpc"], caller=caller, process=process, log_path=log)
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS)
