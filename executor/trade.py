@@ -182,8 +182,7 @@ class Life:
     async def end(self, state: State, entry: Entry) -> None:
         """Write the terminal entry. A journal that fails now cannot unmake the outcome: see `write_down`."""
         following = move(self.state, state)
-        self.unwritten = entry
-        await self._write()
+        await self._write(entry)
         self.state = following
 
     async def write_down(self) -> None:
@@ -193,12 +192,12 @@ class Life:
         """
         while self.unwritten is not None:
             await trio.sleep(JOURNAL_RETRY_SECONDS)
-            await self._write()
+            await self._write(self.unwritten)
 
-    async def _write(self) -> None:
+    async def _write(self, entry: Entry) -> None:
+        self.unwritten = entry
         try:
-            if self.unwritten is not None:
-                await self.line.journal.append(self.unwritten)
+            await self.line.journal.append(entry)
         except EntryRefused:  # it never will be: the acceptance was lost, and nothing was ever sent
             self.log.exception("trade.outcome_refused")
         except JournalError:

@@ -134,17 +134,24 @@ async def test_a_fee_and_a_tracking_account_are_honoured(chain: Localnet, place:
     assert str(tracking) in str(chain.transaction(result.transaction_signature))
 
 
-async def test_fifty_equal_requests_are_fifty_swaps(chain: Localnet, place: Place, wallet: Keypair) -> None:
+async def test_fifty_equal_requests_are_fifty_swaps(still_chain: Localnet, place: Place) -> None:
     """Equal content under one blockhash would be one transaction: of fifty at once every one lands under its own signature."""
-    before = chain.holdings(wallet.pubkey()).tokens["USDC"]
-    async with running(place, wallet, solana={"blockhash_refresh_seconds": NEVER, "max_blockhash_age_seconds": NEVER}) as daemon:
-        requests = [make_request(f"equal-{i}", "SOL", "USDC", 0.01) for i in range(50)]
-        results = await gather(*(lambda request=request: daemon.caller.execute(request) for request in requests))
+    wallet = still_chain.new_wallet()
+    before = still_chain.holdings(wallet.pubkey()).tokens["USDC"]
+    requests = [make_request(f"equal-{i}", "SOL", "USDC", 0.01) for i in range(50)]
+    async with running(evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter), wallet) as daemon:
+        results: list[pb.TradeResult] = []
+        async with trio.open_nursery() as nursery:
+            for request in requests:
+                nursery.start_soon(_collect, daemon, request, results)
+            await daemon.event("send.answered", 50)
+            still_chain.advance(4)
 
     assert Counter(result.status for result in results) == {SUCCESS: 50}
     assert len({result.transaction_signature for result in results}) == 50
     assert len({result.last_valid_block_height for result in results}) == 1
-    assert chain.holdings(wallet.pubkey()).tokens["USDC"] - before == sum(result.executed_amount for result in results)
+    received = still_chain.holdings(wallet.pubkey()).tokens["USDC"] - before
+    assert received == sum(result.executed_amount for result in results)
 
 
 # --- refused by a rule ---

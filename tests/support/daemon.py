@@ -131,7 +131,8 @@ async def eventually(condition: Callable[[], object], what: str, *, seconds: flo
 
 async def in_thread(function: Callable[[], T]) -> T:
     """Run what blocks; a test that is cancelled does not wait for it."""
-    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+    # Not by trio's own limiter: forty callers that wait would keep the next one from calling.
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
 
 
 async def gather(*functions: Callable[[], T]) -> list[T]:

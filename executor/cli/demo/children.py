@@ -16,6 +16,7 @@ from attrs import define, field
 from executor.cli.demo.failure import DemoFailed
 from executor.cli.demo.interruption import Interruption
 
+DYING_SECONDS = 0.5
 LOOK_SECONDS = 0.02
 ABORT_SECONDS = 3.0
 LAST_WORDS = 300
@@ -61,9 +62,14 @@ class Child:
         if code is not None:
             raise DemoFailed(f"the {self.name} ended during {during}, {_described(code)}{self._last_words()}")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        return self._process.poll() is not None
+
     def ends_within(self, seconds: float) -> bool:
         """Wait for its end, and tell whether it came."""
-        return _until(lambda: self._process.poll() is not None, seconds)
+        return _until(lambda: self.has_ended, seconds)
 
     def stop(self, timeout_seconds: float) -> None:
         """Send SIGTERM and wait. Raises DemoFailed: it takes longer, its exit code is not 0, or it leaves a process behind."""
@@ -132,6 +138,11 @@ class Children:
         """Raise DemoFailed if one has ended."""
         for child in self._started:
             child.require_alive()
+
+    def blame_the_dead(self) -> None:
+        """Raise DemoFailed if one ends now: its connections break a moment before that is seen, and it is the better reason."""
+        _until(lambda: any(child.has_ended for child in self._started), DYING_SECONDS)
+        self.require_alive()
 
 
 def _until(done: Callable[[], bool], seconds: float) -> bool:

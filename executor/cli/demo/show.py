@@ -69,9 +69,13 @@ def _play(stage: Stage, children: Children, settings: Settings, audience: Audien
     audience.begins(stage)
     trades = []
     floor = Floor(stage=stage, children=children, concurrency=settings.concurrency)
-    for trade in floor.run(make_plan(stage.tokens, swaps=settings.swaps, seed=settings.seed)):
-        audience.sees(trade)
-        trades.append(trade)
+    try:
+        for trade in floor.run(make_plan(stage.tokens, swaps=settings.swaps, seed=settings.seed)):
+            audience.sees(trade)
+            trades.append(trade)
+    except DemoFailed:
+        children.blame_the_dead()
+        raise
     counted = stage.outcomes()
     stage.drain()
     after = chain.holdings()

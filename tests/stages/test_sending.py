@@ -1,0 +1,208 @@
+"""The same bytes to every node; and which answers prove that none of them forwarded anything."""
+
+import base64
+import itertools
+
+import pytest
+import trio
+import trio.testing
+
+from executor.errors import ErrorCode, Rejected
+from executor.faults import JsonValue
+from executor.network.nodes import Nodes
+from executor.network.solana import Node
+from executor.stages.sending import send, send_again
+from tests.support.chain import FakeNode, fake_nodes, open_nodes
+from tests.support.clients import QUICK, seeded
+from tests.support.events import RecordedLog
+from tests.support.swaps import JUPITER, make_swap
+from tests.support.upstream import (
+    Close,
+    Garbage,
+    Hang,
+    Oversized,
+    Reply,
+    Reset,
+    Script,
+    Truncated,
+    closed_port,
+    json_reply,
+    open_upstream,
+    rpc_error,
+    rpc_result,
+    rpc_wrong_id,
+)
+from tests.support.values import make_signed, make_simulated, signature_of
+
+SIGNED = make_signed(make_simulated(make_swap()))
+ACCEPTED = rpc_result(str(SIGNED.signature))
+
+
+def preflight(error: JsonValue, *logs: str) -> Reply:
+    """A failed preflight."""
+    message = "Transaction simulation failed"
+    return rpc_error(-32002, message, {"err": error, "logs": list(logs), "unitsConsumed": 0, "accounts": None})
+
+
+def custom(number: int, program: str) -> Reply:
+    """A preflight in which a program refused."""
+    return preflight({"InstructionError": [4, {"Custom": number}]}, f"Program {program} failed: custom program error")
+
+
+PROVING: dict[str, tuple[Script, ErrorCode]] = {
+    "slippage": (custom(6001, str(JUPITER)), ErrorCode.SLIPPAGE_EXCEEDED),
+    "no funds, says Jupiter": (custom(6024, str(JUPITER)), ErrorCode.FUNDS_INSUFFICIENT),
+    "a pool refuses": (custom(1, "9" * 44), ErrorCode.SIMULATION_FAILED),
+    "no funds for the fee": (preflight("InsufficientFundsForFee"), ErrorCode.FUNDS_INSUFFICIENT),
+    "compute used up": (preflight({"InstructionError": [4, "ComputationalBudgetExceeded"]}), ErrorCode.SIMULATION_FAILED),
+    "a wrong signature": (rpc_error(-32003, "Transaction signature verification failure"), ErrorCode.INTERNAL_ERROR),
+    "malformed": (rpc_error(-32602, "invalid transaction"), ErrorCode.NODE_REFUSED),
+    "too large": (rpc_error(-32602, "base64 encoded too large: 1648 bytes (max: 1644)"), ErrorCode.TRANSACTION_TOO_LARGE),
+    "no such method": (rpc_error(-32601, "Method not found"), ErrorCode.NODE_REFUSED),
+    "no key": (Reply(401), ErrorCode.NODE_UNAUTHORIZED),
+    "no permission": (Reply(403), ErrorCode.NODE_UNAUTHORIZED),
+    "nothing there": (Reply(404), ErrorCode.NODE_REFUSED),
+    "too large for the proxy": (Reply(413), ErrorCode.NODE_REFUSED),
+}
+"""What a node answers that looked at the bytes, or at our credentials, and went no further."""
+
+NOT_PROVING: dict[str, Script] = {
+    "accepted": ACCEPTED,
+    "accepted, says it, something else": rpc_result(str(signature_of(5))),
+    "already processed": preflight("AlreadyProcessed"),
+    "blockhash not found: it lags": preflight("BlockhashNotFound"),
+    "an account is in use": preflight("AccountInUse"),
+    "the block is full": preflight("WouldExceedMaxBlockCostLimit"),
+    "an error that no table knows": preflight("SomethingNew"),
+    "a custom error without logs": preflight({"InstructionError": [4, {"Custom": 6001}]}),
+    "a preflight that failed somehow": rpc_error(-32002, "Transaction simulation failed"),
+    "unhealthy": rpc_error(-32005, "Node is behind by 42 slots"),
+    "internal error": rpc_error(-32603, "Internal error"),
+    "rate limited by the provider": rpc_error(-32429, "Too many requests"),
+    "behind our slot": rpc_error(-32016, "Minimum context slot has not been reached"),
+    "an unknown code": rpc_error(-31999, "?"),
+    "HTTP 408": Reply(408),
+    "HTTP 418": Reply(418),
+    "HTTP 429": Reply(429),
+    "HTTP 500": Reply(500),
+    "HTTP 502": Reply(502),
+    "HTTP 503": Reply(503),
+    "HTTP 504": Reply(504),
+    "HTTP 599": Reply(599),
+    "silence": Hang(),
+    "a reset": Reset(),
+    "a close": Close(),
+    "half an answer": Truncated(ACCEPTED, 20),
+    "an endless answer": Oversized(),
+    "no HTTP": Garbage(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "no JSON": Reply(body=b"<html>"),
+    "nothing": json_reply({}),
+    "the answer to another call": rpc_wrong_id(str(SIGNED.signature)),
+}
+"""After these the transaction may be on its way."""
+
+
+async def send_to(*steps: Script) -> tuple[RecordedLog, Rejected | None]:
+    """Send to nodes that answer like that; return the log, and the refusal if there is one."""
+    log = RecordedLog()
+    async with open_nodes(len(steps), timeout_seconds=0.1) as (nodes, upstreams):
+        for upstream, step in zip(upstreams, steps, strict=True):
+            upstream.script("sendTransaction", step)
+        try:  # within: the servers' nursery would wrap it
+            await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
+        except Rejected as error:
+            return log, error
+    return log, None
+
+
+@pytest.mark.parametrize("name", PROVING)
+async def test_what_proves_that_nothing_was_forwarded(name: str) -> None:
+    """From the only node, and from both of two: the trade is over, with that answer's code and the node's name."""
+    step, code = PROVING[name]
+    for count in (1, 2):
+        _log, error = await send_to(*[step] * count)
+
+        assert error is not None
+        assert error.code is code
+        assert error.message.startswith("every node refused the transaction: http://127.0.0.1:")
+        assert str(error.context["endpoint"]) in error.message
+
+
+@pytest.mark.parametrize("name", NOT_PROVING)
+async def test_what_proves_nothing(name: str) -> None:
+    """Unknown is not failed: the trade goes on, also when it is the only answer and when all others refuse."""
+    refusing = rpc_error(-32602, "invalid transaction")
+    for steps in ([NOT_PROVING[name]], [refusing, NOT_PROVING[name]], [NOT_PROVING[name], refusing]):
+        log, error = await send_to(*steps)
+        (answered,) = log.named("send.answered")
+
+        assert error is None
+        assert answered["accepted"] == (1 if name == "accepted" else 0)
+
+
+async def test_a_failure_of_tls_proves_nothing() -> None:
+    """It is permanent, so nobody would try again; but it may come after the bytes, and then they are on their way."""
+    async with open_upstream() as upstream:
+        node = Node(upstream.url.replace("http:", "https:"), name="tls", timeout_seconds=5.0)
+        nodes = Nodes([node], retry=QUICK, rng=seeded(), log=RecordedLog())
+        log = RecordedLog()
+        await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
+        await nodes.aclose()
+
+    (answered,) = log.named("send.answered")
+    assert "TLS" in str(answered["refusals"])
+
+
+async def test_a_node_that_is_gone_proves_nothing() -> None:
+    """Here it would: there was no connection. But nothing is lost by looking at the chain."""
+    node = Node(f"http://127.0.0.1:{closed_port()}", name="gone", timeout_seconds=5.0)
+    nodes = Nodes([node], retry=QUICK, rng=seeded(), log=RecordedLog())
+    await send(SIGNED, nodes=nodes, skip_preflight=True, log=RecordedLog())
+    await nodes.aclose()
+
+
+@pytest.mark.parametrize("skip_preflight", [True, False])
+async def test_every_node_gets_the_same_bytes_once(skip_preflight: bool) -> None:
+    """The signed ones, without the node's own resending; nothing is retried here."""
+    async with open_nodes(3, timeout_seconds=0.1) as (nodes, upstreams):
+        steps: list[Script] = [ACCEPTED, Reply(503), Hang()]
+        for upstream, step in zip(upstreams, steps, strict=True):
+            upstream.always("sendTransaction", step)
+        await send(SIGNED, nodes=nodes, skip_preflight=skip_preflight, log=RecordedLog())
+
+    for upstream in upstreams:
+        (request,) = upstream.requests
+        wire, options = request.json["params"]
+        assert base64.b64decode(wire) == SIGNED.wire
+        assert (options["skipPreflight"], options["maxRetries"]) == (skip_preflight, 0)
+
+
+class Recorder(FakeNode):
+    """A node that keeps what it is sent."""
+
+    async def send(self, wire: bytes, *, skip_preflight: bool, min_context_slot: int | None = None) -> str:
+        """Accept it."""
+        await self._answer("sendTransaction", (wire, skip_preflight))
+        return str(SIGNED.signature)
+
+
+async def test_the_same_bytes_again_and_again(autojump_clock: trio.testing.MockClock) -> None:
+    """To all nodes, at the configured interval, without preflight; a failing node is sent to again, and nothing ends it."""
+    nodes = [Recorder("one"), Recorder("two")]
+    nodes[1].failing = True
+    with trio.move_on_after(7):
+        await send_again(SIGNED, nodes=fake_nodes(*nodes), every_seconds=2.0)
+
+    for node in nodes:
+        sent = node.called("sendTransaction")
+        assert [call.asked for call in sent] == [(SIGNED.wire, True)] * 3
+        assert [later.at - earlier.at for earlier, later in itertools.pairwise(sent)] == [2.0, 2.0]
+
+
+async def test_all_nodes_are_sent_to_at_the_same_time(autojump_clock: trio.testing.MockClock) -> None:
+    """A slow one does not keep the others waiting for the bytes."""
+    nodes = [Recorder("slow"), Recorder("quick")]
+    nodes[0].takes_seconds = 5.0
+    await send(SIGNED, nodes=fake_nodes(*nodes), skip_preflight=True, log=RecordedLog())
+
+    assert nodes[0].calls[0].at == nodes[1].calls[0].at
