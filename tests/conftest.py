@@ -1,5 +1,6 @@
 """Hypothesis draws the same examples in every run, and a loaded machine is no failure. And the localnets that tests share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from solders.keypair import Keypair
 
 from tests.support.localnet import Localnet, start_localnet
 from tests.support.settings import Place
+
+# A shell starts what it runs in the background with SIGINT ignored, and so are all our processes then. Some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
