@@ -17,7 +17,7 @@ from tests.support.daemon import HTTPX_BODIES, RunningDaemon, in_thread, journal
 from tests.support.localnet import Localnet
 from tests.support.settings import Place
 
-pytestmark = HTTPX_BODIES
+pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
 SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
 NEVER = 60.0

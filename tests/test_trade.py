@@ -38,7 +38,7 @@ from tests.support.relays import relay_jupiter, relay_node
 from tests.support.settings import Place
 from tests.support.upstream import closed_port, open_upstream
 
-pytestmark = HTTPX_BODIES
+pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
 SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
 SIGNATURE_LAMPORTS = 5_000
@@ -114,6 +114,19 @@ async def test_urgency_decides_the_priority_fee(chain: Localnet, place: Place, w
         landed = chain.transaction(result.transaction_signature)
         assert landed is not None
         assert landed["meta"]["fee"] == result.fees_paid == result.priority_fee + SIGNATURE_LAMPORTS
+
+
+async def test_slippage_is_measured_against_the_expected_price(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """Better than expected is a negative figure, and 0 in the field without a sign; worse is rounded up, to the disadvantage."""
+    async with running(place, wallet) as daemon:
+        quoted = await daemon.trade(make_request("quoted", "JitoSOL", "USDC", 1))
+        price = quoted.executed_price
+        better = await daemon.trade(make_request("better", "JitoSOL", "USDC", 1, expected_price=price * 0.99))
+        worse = await daemon.trade(make_request("worse", "JitoSOL", "USDC", 1, expected_price=price * 1.002))
+
+    assert (quoted.slippage_bps, quoted.signed_slippage_bps) == (0, 0)
+    assert (better.slippage_bps, better.signed_slippage_bps) == (0, -100)
+    assert 20 <= worse.slippage_bps == worse.signed_slippage_bps <= 22
 
 
 async def test_a_fee_and_a_tracking_account_are_honoured(chain: Localnet, place: Place, wallet: Keypair) -> None:

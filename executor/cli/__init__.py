@@ -1,6 +1,7 @@
 """The command line: `executor serve | localnet | demo | check | trade | status | keygen`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,6 +42,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code. 0 = done, 1 = it failed, 2 = it was asked for wrongly or is configured wrongly."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # what is still buffered would otherwise meet the closed pipe after us, as the interpreter ends
+    except BrokenPipeError:  # `executor status | head` is no failure of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
@@ -50,7 +62,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `executor status | head` is no failure of ours
-        sys.stderr.close()
-        return EXIT_OK
     return code

@@ -44,16 +44,16 @@ def start_localnet(*, fund: Sequence[str], slot_ms: int, seed: int, nodes: int =
     for address in fund:
         command += ["--fund", address]
     # A terminal's Ctrl-C goes to the whole group: in a session of its own the localnet outlives the daemon's drain.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own words
-    try:
-        yield _addresses(process)
-    finally:
-        process.terminate()
+    popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own words
+    with popen as process:  # leaving it waits for the end and closes the pipe
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield _addresses(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _addresses(process: "subprocess.Popen[str]") -> LocalnetAddresses:

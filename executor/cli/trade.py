@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import uuid
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 
 from attrs import frozen
 
@@ -20,6 +20,7 @@ from executor.units import U64_MAX, ui_text
 
 HELP = "execute one swap through a running daemon"
 STATUS_TIMEOUT_SECONDS = 5.0
+U32_MAX = 2**32 - 1
 URGENCIES = ("low", "normal", "high", "critical")
 
 
@@ -75,8 +76,8 @@ def _find(name: str, tokens: list[_Token]) -> _Token:
 
 
 def _request(arguments: argparse.Namespace, request_id: str, source: _Token, target: _Token) -> pb.TradeRequest:
-    if arguments.slippage_bps < 0:
-        raise ConfigError([f"--slippage-bps must not be negative, is {arguments.slippage_bps}"])
+    if not 0 <= arguments.slippage_bps <= U32_MAX:
+        raise ConfigError([f"--slippage-bps must lie between 0 and {U32_MAX}, is {arguments.slippage_bps}"])
     return pb.TradeRequest(
         request_id=request_id,
         source_service=arguments.source,
@@ -92,9 +93,10 @@ def _request(arguments: argparse.Namespace, request_id: str, source: _Token, tar
 def _raw_amount(text: str, token: _Token) -> int:
     """A whole number of smallest units, exactly: never rounded."""
     try:
-        raw = Decimal(text).scaleb(token.decimals)
+        # The default context rounds to 28 digits; a text never holds more digits than characters.
+        raw = Decimal(text).scaleb(token.decimals, Context(prec=len(text)))
         whole = int(raw)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):  # decimal's own errors are arithmetic ones; int refuses NaN with a ValueError
         raise ConfigError([f"AMOUNT {text!r} is not a number"]) from None
     if raw != whole or not 0 < whole <= U64_MAX:
         raise ConfigError([f"AMOUNT {text} {token.symbol} must be positive and have at most {token.decimals} decimals"])

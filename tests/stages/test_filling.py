@@ -26,7 +26,7 @@ from tests.support.mainnet import MAINNET_USDC, TRANSACTIONS, recorded_transacti
 from tests.support.recorded import recorded
 from tests.support.sheets import Sheet, sheet_json, u64_base64
 from tests.support.swaps import JUPITER
-from tests.support.upstream import rpc_error, rpc_result
+from tests.support.upstream import Reply, rpc_error, rpc_result
 from tests.support.values import SOL, USDC, WALLET, key, make_sent
 
 RETURN = f"Program return: {JUPITER} "
@@ -242,21 +242,22 @@ def landed_json(sheet: Sheet) -> dict[str, Any]:
     }
 
 
-async def test_it_asks_until_a_node_has_the_transaction() -> None:
+@pytest.mark.parametrize(("first", "warnings"), [(rpc_result(None), 0), (rpc_error(-32602, "no"), 1)])
+async def test_it_asks_until_a_node_has_the_transaction(first: Reply, warnings: int) -> None:
     """A node knows of it some time after its status: null is asked again, and so is a node that fails."""
     sheet = Sheet().lamports(WALLET, -50_000_000 - 7_500).account(USDC, before=0, after=6_000_000)
     sent, log = make_sent(), RecordedLog()
     async with open_nodes() as (nodes, (upstream,)):
-        upstream.script("getTransaction", rpc_result(None), rpc_error(-32602, "no"), rpc_result(landed_json(sheet)))
+        upstream.script("getTransaction", first, rpc_result(landed_json(sheet)))
         with trio.fail_after(10):
             fill = await read_fill(sent, nodes=nodes, wallet=WALLET, log=log)
         asked = [request.json["params"] for request in upstream.requests]
 
     assert (fill.in_amount, fill.out_amount) == (50_000_000, 6_000_000)
-    assert [params[0] for params in asked] == [str(sent.signed.signature)] * 3
+    assert [params[0] for params in asked] == [str(sent.signed.signature)] * 2
     assert asked[0][1]["maxSupportedTransactionVersion"] == 0
     assert asked[0][1]["commitment"] == "confirmed"
-    assert len(log.named("fill.unavailable")) == 1
+    assert len(log.named("fill.unavailable")) == warnings
 
 
 class Late(FakeNode):

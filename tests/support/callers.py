@@ -66,7 +66,7 @@ def connected(address: str) -> Iterator[Caller]:
         yield Caller(channel)
 
 
-def make_request(request_id: str, source: str, target: str, amount: float, **changes: Any) -> pb.TradeRequest:
+def make_request(request_id: str, source: str, target: str, amount: float, /, **changes: Any) -> pb.TradeRequest:
     """A request for a swap of so much of a token, given by symbols and in whole tokens."""
     fields: dict[str, Any] = {
         "request_id": request_id,

@@ -1,9 +1,10 @@
 """The daemon as a process of its own, started as an operator would."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ class DaemonProcess:
     process: "subprocess.Popen[str]"
     log_path: Path
 
+    def ended(self) -> int:
+        """Wait for its end; returns the exit code."""
+        self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log's events of a name; the line that is being written is left out."""
         lines = self.log_path.read_text().splitlines(keepends=True)
@@ -38,15 +44,25 @@ class DaemonProcess:
         return any(found.get("request_id") == request_id for found in self.events(event))
 
 
+def run_executor(*arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the executor to its end."""
+    command = [sys.executable, "-m", "executor", *arguments]
+    env = {**os.environ, **(environment or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=STOP_SECONDS, env=env)
+
+
 @contextmanager
-def daemon_process(place: Place, wallet: Keypair, **changes: Section) -> Iterator[DaemonProcess]:
+def daemon_process(
+    place: Place, wallet: Keypair, *, environment: Mapping[str, str] | None = None, **changes: Section
+) -> Iterator[DaemonProcess]:
     """Run `executor serve --config` until the block ends; then it gets SIGTERM, unless the test ended it already."""
     place.write_wallet(wallet)
     config, log = place.folder / "config.toml", place.folder / "log"
     config.write_text(place.config_text(**changes))
     command = [sys.executable, "-m", "executor", "serve", "--config", str(config), "--json"]
     with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        env = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=env)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

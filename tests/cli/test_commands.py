@@ -1,0 +1,623 @@
+"""The commands that operators type, against a daemon and a localnet that are real processes.
+
+A command runs in this process through `executor.cli.main`, unless a signal, a pipe or its end is what matters.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from attrs import field, frozen
+from solders.keypair import Keypair
+
+from executor import __version__
+from executor.cli import COMMANDS, localnet_process, main
+from executor.cli.client import SERVICE, CallFailed, connect
+from executor.rpc import trade_executor_pb2 as pb
+from tests.support.localnet import Localnet, mint, wait_until
+from tests.support.settings import Place
+
+END_SECONDS = 30.0
+EXECUTOR = (sys.executable, "-m", "executor")
+Capture = pytest.CaptureFixture[str]
+
+
+@frozen
+class Served:
+    """A daemon that runs as a process, and what it said when it was ready."""
+
+    facts: Mapping[str, Any]
+    process: "subprocess.Popen[str]" = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it takes calls."""
+        return str(self.facts["grpc"])
+
+    @property
+    def localnet(self) -> Localnet:
+        """The one that it started."""
+        facts = self.facts["localnet"]
+        return Localnet(tuple(node["url"] for node in facts["nodes"]), facts["jupiter"], facts["admin"], self.process)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to end; return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(END_SECONDS)
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[Served]:
+    """`executor serve --json` until the block is left; it may have ended by then."""
+    command = [*EXECUTOR, "serve", "--json", "--listen", "127.0.0.1:0", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield Served(json.loads(process.stdout.readline()), process)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Served]:
+    """`executor serve --localnet`, when it trades."""
+    with serving("--localnet", "--slot-ms", "50") as served:
+        wait_until(lambda: trades(served.address), "the daemon trades", seconds=END_SECONDS)
+        yield served
+
+
+def trades(address: str) -> bool:
+    """Whether the daemon there says that it trades."""
+    with connect(address) as client:
+        return bool(client.status(timeout_seconds=END_SECONDS).trading_allowed)
+
+
+def run_aside(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a process of its own, to its end."""
+    return subprocess.run([*EXECUTOR, *words], text=True, timeout=END_SECONDS, check=False, **options)
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def printed(capsys: Capture) -> Any:
+    """What a command with --json wrote: one line, one object."""
+    (line,) = capsys.readouterr().out.splitlines()
+    return json.loads(line)
+
+
+# --- the command line itself --------------------------------------------------------------------------------------------------
+
+NAMED = {
+    "serve": ["--config", "--localnet", "--listen", "--slot-ms", "--seed", "--json"],
+    "localnet": ["--rpc-port", "--jupiter-port", "--nodes", "--slot-ms", "--seed", "--fund", "--json"],
+    "demo": ["--json"],
+    "check": ["--config", "--json"],
+    "trade": ["IN", "OUT", "AMOUNT", "--address", "--slippage-bps", "--urgency", "--request-id", "--timeout", "--json"],
+    "status": ["--address", "--timeout", "--json"],
+    "keygen": ["path", "--json"],
+}
+
+
+def test_help_of_every_command(capsys: Capture) -> None:
+    """--help of every command exits 0 and names its arguments."""
+    assert set(NAMED) == set(COMMANDS)
+    for command, words in NAMED.items():
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        page = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert page.startswith(f"usage: executor {command} ")
+        assert [word for word in words if word not in page] == []
+
+
+def test_the_version_and_the_list_of_commands(capsys: Capture) -> None:
+    """--version and --help exit 0; the one names the version, the other every command."""
+    for words, expected in ((["--version"], [__version__]), (["--help"], list(COMMANDS))):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        page = capsys.readouterr().out
+        assert (ended.value.code, [word for word in expected if word not in page]) == (0, [])
+
+
+@pytest.mark.parametrize("words", [[], ["sell"], ["trade", "SOL"], ["status", "--timeout", "soon"]])
+def test_a_command_line_that_makes_no_sense(words: list[str], capsys: Capture) -> None:
+    """Exit code 2 and nothing on stdout."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert (ended.value.code, capsys.readouterr().out) == (2, "")
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.parametrize("words", [["keygen", "FILE"], ["keygen", "--help"]])
+def test_a_reader_that_has_gone(words: list[str], buffering: dict[str, str], tmp_path: Path) -> None:
+    """`executor ... | head` succeeds without a word on stderr, whether or not output is buffered."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffering
+    words = [word.replace("FILE", str(tmp_path / "wallet.json")) for word in words]
+    try:
+        ended = run_aside(*words, stdout=writer, stderr=subprocess.PIPE, env=environment)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_a_waiting_command_quietly() -> None:
+    """Exit code 130, as a shell expects of a command that a person interrupted, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(END_SECONDS)
+        command = [*EXECUTOR, "status", "--timeout", "60", "--address", f"127.0.0.1:{silent.getsockname()[1]}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=END_SECONDS)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+# --- trade --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trade_by_symbol(daemon: Served, capsys: Capture) -> None:
+    """SOL to USDC, whatever the case: SUCCESS, exit code 0, and a page with amounts, costs and the signature."""
+    words = ["sol", "usdc", "0.25", "--address", daemon.address, "--request-id", "by-symbol", "--urgency", "high"]
+    assert main(["trade", *words]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("SUCCESS  by-symbol\n")
+    assert re.search(r"  0\.25 SOL -> \d+\.\d+ USDC  at \d", page)
+    assert re.search(r"network fees \d+ lamports, rent 0\n", page)
+    assert re.search(r"  signature [1-9A-HJ-NP-Za-km-z]{80,}\n$", page)
+
+
+def test_a_trade_by_mint(daemon: Served, capsys: Capture) -> None:
+    """USDC to SOL by their mints, as JSON: every figure is a number, and the same id later tells of the same trade."""
+    words = ["trade", mint("USDC"), mint("SOL"), "12.5", "--address", daemon.address, "--json", "--request-id", "by-mint"]
+    assert main(words) == 0
+    result = printed(capsys)
+    assert (result["status"], result["request_id"], result["input_amount"]) == ("TRADE_STATUS_SUCCESS", "by-mint", 12_500_000)
+    assert result["executed_amount"] > 0
+    assert main(words) == 0
+    assert printed(capsys)["transaction_signature"] == result["transaction_signature"]
+    with connect(daemon.address) as client:
+        assert client.get("by-mint", timeout_seconds=5).transaction_signature == result["transaction_signature"]
+
+
+def test_a_trade_that_fails(daemon: Served, capsys: Capture) -> None:
+    """Jupiter answers nothing but 503: FAILED with the code, exit code 1, and no signature since nothing was sent."""
+    daemon.localnet.order("status", target="jupiter", count=None, status=503)
+    try:
+        assert main(["trade", "SOL", "USDC", "0.1", "--address", daemon.address, "--request-id", "fails"]) == 1
+    finally:
+        daemon.localnet.clear()
+    page = capsys.readouterr().out
+    assert page.startswith("FAILED  fails\n  JUPITER_")
+    assert "signature" not in page
+
+
+def test_a_refused_trade_as_json(daemon: Served, capsys: Capture) -> None:
+    """Exit code 1, and every field that is wrong with what is wrong about it."""
+    words = ["--slippage-bps", "9999", "--source", "", "--json", "--request-id", "wrong", "--address", daemon.address]
+    assert main(["trade", "SOL", "USDC", "0.1", *words]) == 1
+    answer = printed(capsys)
+    assert (answer["request_id"], answer["error_code"], answer["grpc_status"]) == ("wrong", "REQUEST_INVALID", "INVALID_ARGUMENT")
+    assert set(answer["violations"]) == {"max_slippage_bps", "source_service"}
+
+
+def test_a_refused_trade_in_words(daemon: Served, capsys: Capture) -> None:
+    """Exit code 1, nothing on stdout, and the reason on stderr."""
+    assert main(["trade", "SOL", "USDC", "0.1", "--slippage-bps", "9999", "--address", daemon.address]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("refused: INVALID_ARGUMENT: ")
+
+
+def test_a_trade_that_takes_longer_than_one_waits(daemon: Served, capsys: Capture) -> None:
+    """Exit code 1, and under which id to ask again: the trade goes on."""
+    words = ["trade", "SOL", "USDC", "0.1", "--address", daemon.address, "--request-id", "long"]
+    assert main([*words, "--timeout", "0.01"]) == 1
+    assert "--request-id long" in capsys.readouterr().err
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["WIF", "USDC", "1"], "WIF"),
+        (["SOL", "WIF", "1"], "WIF"),
+        (["SOL", "USDC", "much"], "'much'"),
+        (["SOL", "USDC", ""], "''"),
+        (["SOL", "USDC", "nan"], "'nan'"),
+        (["SOL", "USDC", "inf"], "'inf'"),
+        (["SOL", "USDC", "1e999999"], "'1e999999'"),
+        (["SOL", "USDC", "0"], "positive"),
+        (["SOL", "USDC", "0.0000000001"], "9 decimals"),
+        (["SOL", "USDC", "1.00000000000000000000000000001"], "9 decimals"),
+        (["SOL", "USDC", "1e-999999"], "9 decimals"),
+        (["SOL", "USDC", "1e12"], "positive"),
+        (["SOL", "USDC", "1", "--slippage-bps", "-1"], "-1"),
+        (["SOL", "USDC", "1", "--slippage-bps", "4294967296"], "4294967296"),
+    ],
+)
+def test_a_trade_that_is_asked_for_wrongly(words: list[str], named: str, daemon: Served, capsys: Capture) -> None:
+    """Exit code 2 and one sentence that names what is wrong; an amount is never rounded, and nothing was asked of the daemon."""
+    assert main(["trade", *words, "--address", daemon.address]) == 2
+    output = capsys.readouterr()
+    assert (output.out, len(output.err.splitlines()), named in output.err) == ("", 1, True)
+
+
+# --- status -------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_page(daemon: Served, capsys: Capture) -> None:
+    """Exit code 0 while it trades; the page shows upstreams, the wallet with balances, and latencies once it has traded."""
+    assert main(["trade", "SOL", "USDC", "0.1", "--address", daemon.address]) == 0
+    with connect(daemon.address) as client, pytest.raises(CallFailed):
+        client.execute(pb.TradeRequest(), timeout_seconds=5)
+    capsys.readouterr()
+    assert main(["status", "--address", daemon.address]) == 0
+    page = capsys.readouterr().out
+    assert re.match(rf"executor {re.escape(__version__)}, up [\d.]+ \w+, trading\n", page)
+    assert re.search(r"node-0 .* healthy\njupiter .* healthy\n", page)
+    assert f"wallet {daemon.facts['wallet']}\n" in page
+    assert re.search(r"  USDC +[\d.]+\n", page)
+    assert re.search(r"stage +count.*\n\w+ +\d", page)
+    assert re.search(r"errors by code\n(.*\n)*  REQUEST_INVALID +\d", page)
+
+
+def test_the_status_as_json(daemon: Served, capsys: Capture) -> None:
+    """One object with the proto's names, and numbers where numbers are meant."""
+    assert main(["status", "--json", "--address", daemon.address]) == 0
+    status = printed(capsys)
+    assert (status["trading_allowed"], status["wallet"]["address"]) == (True, daemon.facts["wallet"])
+    assert {b["symbol"] for b in status["wallet"]["balances"]} >= {"SOL", "USDC"}
+    assert all(isinstance(b["amount"], int) for b in status["wallet"]["balances"])
+
+
+@contextmanager
+def telling(status: pb.ExecutorStatus | None) -> Iterator[str]:
+    """A gRPC server that tells this status, or refuses with metadata that the executor does not know."""
+
+    def answer(_request: pb.Empty, context: Any) -> pb.ExecutorStatus:
+        if status is not None:
+            return status
+        context.set_trailing_metadata((("x-proxy", "busy"),))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        raise AssertionError("abort raises")
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=pb.Empty.FromString,
+        response_serializer=pb.ExecutorStatus.SerializeToString,
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], {"GetExecutorStatus": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize(("uptime_ms", "span"), [(119_900, "119.9 s"), (120_000, "2 min"), (9_000_000, "2.5 h")])
+def test_the_status_of_a_daemon_that_does_not_trade(uptime_ms: int, span: str, capsys: Capture) -> None:
+    """Exit code 1; why it does not stands in the first line, who fails beside the upstream, and the uptime in a fitting unit."""
+    status = pb.ExecutorStatus(
+        version="7",
+        uptime_ms=uptime_ms,
+        not_allowed_because=["no blockhash", "no tokens"],
+        nodes=[pb.EndpointStatus(name="node-0", endpoint="http://127.0.0.1:1", problem="it refuses")],
+    )
+    with telling(status) as address:
+        assert main(["status", "--address", address]) == 1
+    page = capsys.readouterr().out
+    assert page.startswith(f"executor 7, up {span}, NOT TRADING: no blockhash; no tokens\n")
+    assert re.search(r"node-0 .* FAILING: it refuses\n", page)
+    assert page.endswith("no trade yet\n")
+
+
+def test_no_token_is_known_yet(capsys: Capture) -> None:
+    """A trade through a daemon that has not read its mints is refused with that reason."""
+    with telling(pb.ExecutorStatus()) as address:
+        assert main(["trade", "SOL", "USDC", "1", "--address", address]) == 2
+    assert "none yet" in capsys.readouterr().err
+
+
+def test_something_else_that_speaks_grpc(capsys: Capture) -> None:
+    """A refusal without the executor's details, from a proxy say, is reported with what it does tell."""
+    with telling(None) as address:
+        assert main(["status", "--address", address]) == 1
+    assert capsys.readouterr().err.endswith(": UNAVAILABLE: not now\n")
+
+
+def test_no_daemon(capsys: Capture) -> None:
+    """status and trade exit 1 and say that nobody answers; trade --json says so in one object."""
+    address = f"127.0.0.1:{free_port()}"
+    assert main(["status", "--address", address]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert address in output.err
+    assert main(["trade", "SOL", "USDC", "1", "--address", address]) == 1
+    assert capsys.readouterr().err.startswith("refused: UNAVAILABLE")
+    assert main(["trade", "SOL", "USDC", "1", "--address", address, "--json"]) == 1
+    answer = printed(capsys)
+    assert (answer["grpc_status"], answer["error_code"], answer["violations"]) == ("UNAVAILABLE", "", {})
+
+
+# --- keygen -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_wallet_is_its_owners_alone(tmp_path: Path, capsys: Capture) -> None:
+    """The file is a Solana CLI keypair with mode 0600, and the address printed is its own; the key is not printed."""
+    path = tmp_path / "keys" / "wallet.json"
+    assert main(["keygen", str(path)]) == 0
+    numbers = json.loads(path.read_text())
+    page = capsys.readouterr().out
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"address {Keypair.from_bytes(bytes(numbers)).pubkey()}\n" in page
+    assert ", ".join(map(str, numbers[:4])) not in page
+
+
+def test_a_wallet_is_never_overwritten(tmp_path: Path, capsys: Capture) -> None:
+    """The second keygen exits 2, says why, and leaves the file as it was; --json tells path and address of the first."""
+    path = tmp_path / "wallet.json"
+    assert main(["keygen", "--json", str(path)]) == 0
+    before = path.read_bytes()
+    assert printed(capsys) == {"path": str(path), "address": str(Keypair.from_bytes(bytes(json.loads(before))).pubkey())}
+    assert main(["keygen", str(path)]) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+# --- check --------------------------------------------------------------------------------------------------------------------
+
+
+def check(place: Place, capsys: Capture, text: str | None = None) -> tuple[int, dict[str, tuple[bool, str]]]:
+    """`executor check --json` with this config.toml: the exit code, and for each subject whether it is well and why."""
+    path = place.folder / "config.toml"
+    path.write_text(place.config_text() if text is None else text)
+    code = main(["check", "--json", "--config", str(path)])
+    answer = printed(capsys)
+    assert answer["ok"] == (code == 0)
+    return code, {finding["subject"]: (finding["ok"], finding["detail"]) for finding in answer["findings"]}
+
+
+def failing(findings: Mapping[str, tuple[bool, str]]) -> list[str]:
+    """The subjects that are not well."""
+    return [subject for subject, (ok, _) in findings.items() if not ok]
+
+
+@pytest.fixture
+def ready(place: Place, wallet: Keypair) -> Place:
+    """Everything is there and well."""
+    place.write_wallet(wallet)
+    return place
+
+
+def test_all_is_well(ready: Place, wallet: Keypair, capsys: Capture) -> None:
+    """Exit code 0; wallet, every node, tokens, balance, key and Jupiter were looked at."""
+    code, findings = check(ready, capsys)
+    subjects = ["config", "wallet", "node node-0", "node node-1", "tokens", "wallet balance", "jupiter key", "jupiter"]
+    assert (code, list(findings)) == (0, subjects)
+    assert findings["wallet"] == (True, str(wallet.pubkey()))
+    assert findings["wallet balance"] == (True, "1000 SOL")
+    assert "SOL -> USDC" in findings["jupiter"][1]
+
+
+def test_a_page_for_people(ready: Place, capsys: Capture) -> None:
+    """Without --json it is a line for each subject, which begins with its state."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    ready.keypair_path.chmod(0o640)
+    assert main(["check", "--config", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines][:3] == [["ok", "config"], ["FAIL", "wallet"], ["ok", "node"]]
+
+
+def test_a_wallet_that_is_missing(place: Place, capsys: Capture) -> None:
+    """Exit code 1; the wallet fails alone, and there is no balance to look at."""
+    code, findings = check(place, capsys)
+    assert (code, failing(findings)) == (1, ["wallet"])
+    assert "wallet balance" not in findings
+
+
+def test_a_wallet_that_others_can_read(ready: Place, capsys: Capture) -> None:
+    """Exit code 1, and the remedy."""
+    ready.keypair_path.chmod(0o644)
+    code, findings = check(ready, capsys)
+    assert (code, failing(findings)) == (1, ["wallet"])
+    assert f"chmod 600 {ready.keypair_path}" in findings["wallet"][1]
+
+
+@pytest.mark.parametrize("lamports", [0, 5_000_000])
+def test_a_wallet_that_cannot_pay(lamports: int, chain: Localnet, place: Place, capsys: Capture) -> None:
+    """A balance that is not above the reserve fails, whether the account exists or not."""
+    place.write_wallet(chain.new_wallet(lamports=lamports, tokens={}) if lamports else Keypair())
+    code, findings = check(place, capsys)
+    assert (code, failing(findings)) == (1, ["wallet balance"])
+
+
+def test_a_node_that_is_dead(ready: Place, capsys: Capture) -> None:
+    """Exit code 1; the dead node fails under its name, and what the other one can answer is still well."""
+    dead = f"http://127.0.0.1:{free_port()}"
+    place = Place(folder=ready.folder, nodes=(ready.nodes[0], dead), jupiter=ready.jupiter)
+    code, findings = check(place, capsys)
+    assert (code, failing(findings)) == (1, ["node node-1"])
+
+
+def test_no_node_lives(ready: Place, capsys: Capture) -> None:
+    """Everything that a node has to answer fails; nothing else does."""
+    place = Place(folder=ready.folder, nodes=(f"http://127.0.0.1:{free_port()}",), jupiter=ready.jupiter)
+    code, findings = check(place, capsys)
+    assert (code, failing(findings)) == (1, ["node node-0", "tokens", "wallet balance"])
+
+
+def test_jupiter_is_dead(ready: Place, capsys: Capture) -> None:
+    """Exit code 1; Jupiter fails alone."""
+    place = Place(folder=ready.folder, nodes=ready.nodes, jupiter=f"http://127.0.0.1:{free_port()}/swap/v1")
+    code, findings = check(place, capsys)
+    assert (code, failing(findings)) == (1, ["jupiter"])
+
+
+def test_a_mint_that_does_not_exist(ready: Place, capsys: Capture) -> None:
+    """Exit code 1; the token is named by its symbol."""
+    text = ready.config_text() + f'[[tokens]]\nsymbol = "GONE"\nmint = "{Keypair().pubkey()}"\nmax_amount = 1\n'
+    code, findings = check(ready, capsys, text)
+    assert (code, failing(findings)) == (1, ["tokens"])
+    assert findings["tokens"][1] == "GONE does not exist on this cluster"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_tokens(count: int, ready: Place, capsys: Capture) -> None:
+    """A whitelist with which no trade is possible fails, and says how many tokens it has."""
+    head, *tokens = ready.config_text().split("[[tokens]]")
+    code, findings = check(ready, capsys, "[[tokens]]".join([head, *tokens[:count]]) if count else f"tokens = []\n{head}")
+    assert (code, failing(findings)) == (1, ["jupiter"])
+    assert findings["jupiter"][1].startswith(f"{count} tokens")
+
+
+def test_the_key_of_jupiter(ready: Place, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is configured and missing fails; one that is set is well, and is not printed."""
+    text = ready.config_text(jupiter={"api_key_env": "KEY_OF_THIS_TEST"})
+    monkeypatch.delenv("KEY_OF_THIS_TEST", raising=False)
+    code, findings = check(ready, capsys, text)
+    assert (code, failing(findings)) == (1, ["jupiter key"])
+    monkeypatch.setenv("KEY_OF_THIS_TEST", "very-secret")
+    code, findings = check(ready, capsys, text)
+    assert (code, findings["jupiter key"]) == (0, (True, "from $KEY_OF_THIS_TEST"))
+    assert "very-secret" not in str(findings)
+
+
+def test_every_mistake_of_a_config_at_once(place: Place, capsys: Capture) -> None:
+    """Exit code 2, nothing on stdout, and a line on stderr for each mistake, with the file's name."""
+    path = place.folder / "config.toml"
+    path.write_text('nonsense = 1\n[daemon]\nlog_level = "loud"\n[limits]\nmax_slippage_bps = 10_001\n')
+    assert main(["check", "--config", str(path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    for word in ("nonsense", "log_level", "max_slippage_bps"):
+        assert any(word in line and str(path) in line for line in output.err.splitlines()), output.err
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"[daemon\n"])
+def test_a_config_that_cannot_be_read(content: bytes | None, tmp_path: Path, capsys: Capture) -> None:
+    """Missing, not text, not TOML: exit code 2 and one sentence with the file's name."""
+    path = tmp_path / "config.toml"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["check", "--config", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(str(path))
+
+
+# --- serve and localnet -------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_a_daemon_in_order(ready: Place, wallet: Keypair) -> None:
+    """It says where it listens and for which wallet, and exits 0 on SIGTERM; a second one on its data directory exits 2."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    with serving("--config", str(path)) as served:
+        assert served.facts == {"grpc": served.address, "wallet": str(wallet.pubkey())}
+        second = run_aside("serve", "--config", str(path), capture_output=True)
+        assert (second.returncode, second.stdout) == (2, "")
+        assert "Traceback" not in second.stderr
+        assert str(ready.data_directory) in second.stderr
+        assert served.stop() == 0
+
+
+def test_a_localnet_for_a_wallet_of_ones_own(ready: Place, wallet: Keypair) -> None:
+    """--localnet with --config funds the wallet that the file names, keeps its data directory, and exits 0 on SIGINT."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    with serving("--localnet", "--config", str(path), "--slot-ms", "50") as served:
+        assert served.facts["wallet"] == str(wallet.pubkey())
+        assert served.localnet.nodes[0] not in ready.nodes
+        assert served.localnet.holdings(wallet.pubkey()).lamports > 0
+        assert served.stop(signal.SIGINT) == 0
+    assert ready.journal_path.exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_taken_port(words: Sequence[str], ready: Place, capsys: Capture) -> None:
+    """Exit code 2, and a sentence that names the address."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = run_aside("serve", "--config", str(path), "--listen", address, *words, capture_output=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1].startswith(f"cannot listen on {address}: ")
+
+
+def test_ready_in_words(ready: Place, wallet: Keypair) -> None:
+    """Without --json the one line on stdout is a sentence with the address and the wallet."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    command = [*EXECUTOR, "serve", "--config", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.terminate()
+    assert re.fullmatch(rf"ready on 127\.0\.0\.1:\d+, wallet {wallet.pubkey()}\n", line)
+    assert process.returncode == 0
+
+
+def test_the_shipped_defaults_are_a_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture) -> None:
+    """Without --config the defaults count: serve looks for the wallet in the home directory, and exits 2 as there is none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["serve"]) == 2
+    assert str(tmp_path / ".config/solana/id.json") in capsys.readouterr().err
+
+
+def test_a_localnet_that_does_not_start(capfd: pytest.CaptureFixture[str]) -> None:
+    """serve --localnet exits 2; the localnet's own message stands above the sentence that says so."""
+    assert main(["serve", "--localnet", "--slot-ms", "-5"]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert "--slot-ms" in lines[-2]
+    assert "exit code 2" in lines[-1]
+
+
+def test_a_localnet_that_is_asked_for_wrongly(capsys: Capture) -> None:
+    """Exit code 2 and a sentence that names the argument."""
+    assert main(["localnet", "--confirmed-after", "40", "--finalized-after", "32"]) == 2
+    assert "--confirmed-after" in capsys.readouterr().err
+
+
+def children(word: str) -> list[int]:
+    """Processes of ours with this argument."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (process / "cmdline").read_text().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == os.getpid() and word in words:
+            found.append(int(process.name))
+    return found
+
+
+def test_a_localnet_that_does_not_heed_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving the block leaves no process behind, whatever state it is in."""
+    monkeypatch.setattr(localnet_process, "STOP_SECONDS", 0.1)
+    with localnet_process.start_localnet(fund=[], slot_ms=400, seed=808_017, nodes=2) as addresses:
+        assert [node.name for node in addresses.nodes] == ["node-0", "node-1"]
+        (process,) = children("808017")
+        os.kill(process, signal.SIGSTOP)
+    assert children("808017") == []

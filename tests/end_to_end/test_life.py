@@ -1,0 +1,154 @@
+"""How the process starts, refuses to start, and ends."""
+
+import signal
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from attrs import evolve
+from solders.keypair import Keypair
+
+from executor.rpc import trade_executor_pb2 as pb
+from tests.support.callers import Refused, make_request
+from tests.support.daemon import refuse_entries
+from tests.support.localnet import Localnet, wait_until
+from tests.support.processes import DaemonProcess, daemon_process, run_executor
+from tests.support.settings import Place, Section
+
+pytestmark = pytest.mark.slow
+
+NEVER = 60.0
+
+
+def _serve(place: Place, wallet: Keypair, **changes: Section) -> "tuple[int, str, list[str]]":
+    """Run a daemon that is expected to end by itself: exit code, stdout, the lines of stderr."""
+    place.write_wallet(wallet)
+    config = place.folder / "config.toml"
+    config.write_text(place.config_text(**changes))
+    completed = run_executor("serve", "--config", str(config), "--json")
+    return completed.returncode, completed.stdout, completed.stderr.splitlines()
+
+
+def _sentences(lines: list[str]) -> list[str]:
+    """What is said to a person; the log's lines are JSON."""
+    return [line for line in lines if not line.startswith("{")]
+
+
+def test_a_wrong_configuration_is_a_list_and_exit_2(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """Every mistake at once, each with its line; nothing is started."""
+    code, out, lines = _serve(
+        place,
+        wallet,
+        limits={"max_slippage_bps": "many", "max_trades": 3},
+        retry={"max_retries": -1},
+        grpc={"listen_address": "x"},
+    )
+
+    assert (code, out) == (2, "")
+    assert len(lines) == 4
+    assert all(line.startswith(f"{place.folder / 'config.toml'}:") for line in lines)
+    for key in ("limits.max_slippage_bps", "limits.max_trades", "retry.max_retries", "grpc.listen_address"):
+        assert any(f" {key}: " in line for line in lines)
+    assert not place.data_directory.exists()
+
+
+def test_a_wallet_that_others_can_read_is_refused(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """Exit 2 and what to do about it."""
+    place.write_wallet(wallet)
+    place.keypair_path.chmod(0o644)
+    code, out, lines = _serve(place, wallet)
+
+    assert (code, out) == (2, "")
+    (sentence,) = _sentences(lines)
+    assert "chmod 600" in sentence
+    assert stat.S_IMODE(place.keypair_path.stat().st_mode) == 0o644
+
+
+def test_a_taken_port_and_a_taken_journal_end_the_second_daemon(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """Exit 2 and one sentence each; the daemon that was there first goes on trading."""
+    with daemon_process(place, wallet) as first:
+        other = evolve(place, folder=place.folder / "other")
+        port = _serve(other, wallet, grpc={"listen_address": first.address})
+        journal = _serve(other, wallet, daemon={"data_directory": str(place.data_directory)})
+        result = first.caller.execute(make_request("goes-on", "SOL", "USDC", 1))
+
+    for (code, out, lines), words in ((port, first.address), (journal, "in use by another executor")):
+        assert (code, out) == (2, "")
+        (sentence,) = _sentences(lines)
+        assert words in sentence
+        assert "Traceback" not in "\n".join(lines)
+    assert result.status == pb.TRADE_STATUS_SUCCESS
+
+
+def test_a_second_daemon_finds_the_journal_free_after_a_kill(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """SIGKILL leaves no lock behind, and results are still there."""
+    with daemon_process(place, wallet) as first:
+        told = first.caller.execute(make_request("kept", "SOL", "USDC", 1))
+        first.process.kill()
+        assert first.ended() == -signal.SIGKILL
+    with daemon_process(place, wallet) as second:
+        assert second.caller.get("kept") == told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_daemon_ends_with_0(number: signal.Signals, chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """A signal is the usual end, and no failure."""
+    with daemon_process(place, wallet) as daemon:
+        daemon.process.send_signal(number)
+        assert daemon.ended() == 0
+        assert len(daemon.events("daemon.stopped")) == 1
+
+
+def test_sent_trades_resolve_before_the_end(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """SIGTERM in mid-trade: the callers get their results, then the process ends with 0."""
+    with daemon_process(place, wallet, confirmation={"resend_seconds": NEVER}) as daemon, ThreadPoolExecutor(4) as callers:
+        chain.order("late-landing", target="node", operation="sendTransaction", count=8, slots=25)
+        requests = [make_request(f"last-{i}", "SOL", "USDC", 0.1) for i in range(4)]
+        trades = [callers.submit(daemon.caller.execute, request) for request in requests]
+        wait_until(lambda: len(daemon.events("send.answered")) == 4, "all are sent")
+        daemon.process.send_signal(signal.SIGTERM)
+        results = [trade.result() for trade in trades]
+        assert daemon.ended() == 0
+
+    assert [result.status for result in results] == [pb.TRADE_STATUS_SUCCESS] * 4
+
+
+def test_an_impatient_operator_gets_an_end_in_order(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """Signal upon signal: the second ends the drain, others change nothing; callers have PENDING, the process ends with 0."""
+    slow = {"drain_timeout_seconds": NEVER}
+    with (
+        daemon_process(place, wallet, daemon=slow, confirmation={"resend_seconds": NEVER}) as daemon,
+        ThreadPoolExecutor(1) as callers,
+    ):
+        chain.order("lost-send", target="node", count=None)
+        trade = callers.submit(daemon.caller.execute, make_request("open", "SOL", "USDC", 1))
+        wait_until(lambda: daemon.events("send.answered"), "it is sent")
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: daemon.events("daemon.draining"), "the drain has begun")
+        daemon.process.send_signal(signal.SIGINT)
+        wait_until(lambda: daemon.events("daemon.left_open"), "the drain was cut short")
+        for _ in range(3):
+            daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.ended() == 0
+
+    assert trade.result().status == pb.TRADE_STATUS_PENDING
+    assert trade.result().transaction_signature
+
+
+def test_a_disk_that_fails_at_signed_sends_nothing(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """The whole process with a journal that SQLite cannot write: UNAVAILABLE, and the chain has seen nothing."""
+    with daemon_process(place, wallet) as daemon:
+        landed = chain.transactions()
+        refuse_entries(place.journal_path, "SIGNED")
+        refused = _refusal(daemon, make_request("unwritten", "SOL", "USDC", 1))
+        chain.advance(5)
+
+        assert (refused.status, refused.reason) == ("UNAVAILABLE", "JOURNAL_UNAVAILABLE")
+        assert chain.transactions() == landed
+        assert daemon.events("trade.sent") == []
+
+
+def _refusal(daemon: DaemonProcess, request: pb.TradeRequest) -> Refused:
+    with pytest.raises(Refused) as caught:
+        daemon.caller.execute(request)
+    return caught.value
