@@ -116,17 +116,21 @@ async def test_urgency_decides_the_priority_fee(chain: Localnet, place: Place, w
         assert landed["meta"]["fee"] == result.fees_paid == result.priority_fee + SIGNATURE_LAMPORTS
 
 
-async def test_slippage_is_measured_against_the_expected_price(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """Better than expected is a negative figure, and 0 in the field without a sign; worse is rounded up, to the disadvantage."""
+@pytest.mark.parametrize("share", [0.99, 1.002])
+async def test_slippage_is_measured_against_the_expected_price(
+    share: float, chain: Localnet, place: Place, wallet: Keypair
+) -> None:
+    """Better than expected is a negative figure, and 0 in the field without a sign; fractions go to the trade's disadvantage."""
     async with running(place, wallet) as daemon:
         quoted = await daemon.trade(make_request("quoted", "JitoSOL", "USDC", 1))
-        price = quoted.executed_price
-        better = await daemon.trade(make_request("better", "JitoSOL", "USDC", 1, expected_price=price * 0.99))
-        worse = await daemon.trade(make_request("worse", "JitoSOL", "USDC", 1, expected_price=price * 1.002))
+        expected = quoted.executed_price * share
+        result = await daemon.trade(make_request("expecting", "JitoSOL", "USDC", 1, expected_price=expected))
 
+    exact = (1 - result.executed_price / expected) * 10_000
     assert (quoted.slippage_bps, quoted.signed_slippage_bps) == (0, 0)
-    assert (better.slippage_bps, better.signed_slippage_bps) == (0, -100)
-    assert 20 <= worse.slippage_bps == worse.signed_slippage_bps <= 22
+    assert exact - 0.01 <= result.signed_slippage_bps < exact + 1.01
+    assert result.slippage_bps == max(0, result.signed_slippage_bps)
+    assert (exact > 0) == (share > 1)
 
 
 async def test_a_fee_and_a_tracking_account_are_honoured(chain: Localnet, place: Place, wallet: Keypair) -> None:
