@@ -39,6 +39,7 @@ ListenAddress = Annotated[
 ]
 Directory = Annotated[str, Text(pattern=r"[^\x00-\x1f]+", allowed="the path of a directory")]
 KeypairPath = Annotated[str, Text(pattern=_PATH, allowed="the path of a keypair file, never the key itself", hidden=True)]
+TransportName = Annotated[str, Text(pattern="trio|httpx", allowed="trio or httpx")]
 LogLevel = Annotated[str, Text(pattern="|".join(LEVELS), allowed=" or ".join(LEVELS))]
 # Capitals only: a key that was pasted here by mistake is refused, unseen, instead of being looked up and named in messages.
 VariableName = Annotated[
@@ -76,6 +77,8 @@ class DaemonSettings:
     """How long a SIGTERM waits for trades that were sent."""
     log_level: LogLevel = "info"
     """The least severe events that are logged."""
+    http_transport: TransportName = "trio"
+    """What carries calls to nodes and to Jupiter."""
 
 
 @frozen(kw_only=True)

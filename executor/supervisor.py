@@ -231,7 +231,8 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
 def make_nodes(config: Config, *, retry: Retry, rng: random.Random, log: Log) -> Nodes:
     """Clients of the configured nodes."""
     timeout = config.solana.request_timeout_seconds
-    nodes = [Node(node.url, name=node.name, timeout_seconds=timeout) for node in config.solana.nodes]
+    transport = config.daemon.http_transport
+    nodes = [Node(node.url, name=node.name, timeout_seconds=timeout, transport=transport) for node in config.solana.nodes]
     return Nodes(nodes, retry=retry, rng=rng, log=log)
 
 
@@ -239,5 +240,11 @@ def make_jupiter(config: Config, *, environment: Mapping[str, str], retry: Retry
     """The client of Jupiter's API, with the key from the environment variable that the configuration names."""
     key = environment.get(config.jupiter.api_key_env) if config.jupiter.api_key_env else None
     return Jupiter(
-        config.jupiter.url, api_key=key or None, timeout_seconds=config.jupiter.timeout_seconds, retry=retry, rng=rng, log=log
+        config.jupiter.url,
+        api_key=key or None,
+        timeout_seconds=config.jupiter.timeout_seconds,
+        retry=retry,
+        rng=rng,
+        log=log,
+        transport=config.daemon.http_transport,
     )

@@ -1,57 +1,51 @@
-"""The one place that knows the HTTP library. Above it there are requests, answers and `TransportError`.
+"""One HTTP endpoint. Above it there are requests, answers and `TransportError`; below it, a transport and its library.
 
-A request has one deadline in all, a bounded answer, no redirect, no cookie and no proxy from the environment. The library's
-transport is used bare: its client would add exactly those, and would log every URL, in which RPC providers hide our keys.
+A request has one deadline in all, a bounded answer, no redirect, no cookie and no proxy from the environment.
 """
 
 import base64
-import errno
-import logging
 import re
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing
-from functools import cache
+from collections.abc import Mapping
 from types import MappingProxyType
-from urllib.parse import SplitResult, unquote, urlencode, urlsplit, urlunsplit
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
-import httpx  # noqa: ASYNC127 - what the project depends on; only this module would change
 import trio
-from attrs import evolve, frozen
+from attrs import evolve
 
-from executor.errors import ConfigError, ExecutorError
+from executor.errors import ConfigError
 from executor.faults import Fault, Source, TransportError, TransportKind, transport_fault
+from executor.network.httpx_transport import HttpxTransport
+from executor.network.transport import (
+    HTTP_PORT,
+    HTTPS_PORT,
+    Failure,
+    HttpAnswer,
+    HttpRequest,
+    Origin,
+    Transport,
+    encoded_target,
+)
+from executor.network.trio_transport import TrioTransport
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-MAX_CONNECTIONS = 64
-"""To one endpoint; what is more waits, within its deadline."""
-KEEP_ALIVE_SECONDS = 30.0
 
 REDACTED = "[redacted]"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _SHORTEST_SECRET = 4
 _SHORTEST_SECRET_IN_PATH = 8  # shorter ones are the names of APIs ("swap", "v1")
 
-
-@frozen
-class HttpAnswer:
-    """A whole answer, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-
-
-class ForeignError(ExecutorError):
-    """Stands for a library's exception as the cause of ours: its types and no word of its text, which may hold a key."""
+TRANSPORTS: Final[Mapping[str, type[TrioTransport] | type[HttpxTransport]]] = MappingProxyType(
+    {"trio": TrioTransport, "httpx": HttpxTransport}
+)
+DEFAULT_TRANSPORT = "trio"
 
 
 class Http:
     """One endpoint with its own pool of kept-alive connections.
 
     `url` may carry credentials in any part and query fields of its own; they go with every request and never into an error.
-    Raises ConfigError for a URL or a header that no request could be made of.
+    `transport` is one of TRANSPORTS. Raises ConfigError for a URL or a header that no request could be made of.
     """
 
     def __init__(
@@ -62,15 +56,16 @@ class Http:
         timeout_seconds: float,
         headers: Mapping[str, str] = MappingProxyType({}),
         max_body_bytes: int = MAX_BODY_BYTES,
+        transport: str = DEFAULT_TRANSPORT,
     ) -> None:
         self.endpoint = endpoint_name(url)
         self._url = urlsplit(url)
         self._source = source
         self._timeout_seconds = timeout_seconds
-        self._max_body_bytes = max_body_bytes
-        self._headers = _checked_headers({**_STANDING_HEADERS, **_basic_auth(self._url), **headers}, self.endpoint)
         self._secrets = _secrets(self._url, headers)
-        self._transport = _transport(self._url.scheme)
+        standing = _checked_headers({**_STANDING_HEADERS, **_basic_auth(self._url), **headers}, self.endpoint)
+        made = TRANSPORTS[transport]
+        self._transport: Transport = made(_origin(self._url), headers=standing, max_body_bytes=max_body_bytes)
 
     async def request(
         self,
@@ -85,10 +80,9 @@ class Http:
 
         Raises TransportError when there is no whole answer in time. If cancelled, the request may have been carried out.
         """
-        request = httpx.Request(method, self._target(suffix, query), headers=self._headers, content=body)
-        answer = await self._exchange(request)
-        if isinstance(answer, _Failure):
-            raise self.error(operation, answer.fault) from answer.cause
+        answer = await self._exchange(HttpRequest(method=method, target=self._target(suffix, query), body=body))
+        if isinstance(answer, Failure):
+            raise self.error(operation, transport_fault(answer.kind, self._source, answer.said)) from answer.cause
         return answer
 
     def error(self, operation: str, fault: Fault, status: int | None = None) -> TransportError:
@@ -109,43 +103,12 @@ class Http:
     def _target(self, suffix: str, query: Mapping[str, str]) -> str:
         path = f"{self._url.path.rstrip('/')}/{suffix}" if suffix else self._url.path
         fields = "&".join(part for part in (self._url.query, urlencode(query)) if part)
-        return urlunsplit((self._url.scheme, self._url.netloc.rpartition("@")[2], path, fields, ""))
+        return encoded_target(path, fields)
 
-    async def _exchange(self, request: httpx.Request) -> "HttpAnswer | _Failure":
-        """Return failures instead of raising them, so that no library's exception becomes the context of ours."""
-        try:
-            with trio.fail_after(self._timeout_seconds):
-                response = await self._transport.handle_async_request(request)
-                async with aclosing(response):
-                    body = await self._body(response)
-        except trio.TooSlowError:
-            return self._failure(TransportKind.TIMEOUT, said=f"{self._timeout_seconds:g} s")
-        except _FOREIGN_ERRORS as error:
-            chain = list(_chain(error))
-            return self._failure(_kind(chain), said=_known_reason(chain), chain=chain)
-        if body is None:
-            return self._failure(TransportKind.TOO_LARGE, said=f"more than {self._max_body_bytes} bytes")
-        headers = MappingProxyType({name.lower(): value for name, value in response.headers.items()})
-        return HttpAnswer(response.status_code, headers, body)
-
-    async def _body(self, response: httpx.Response) -> bytes | None:
-        body = bytearray()
-        with trio.CancelScope() as enough:
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    enough.cancel()  # not `break`: the library's nested generators unwind only from within
-        return None if len(body) > self._max_body_bytes else bytes(body)
-
-    def _failure(self, kind: TransportKind, *, said: str, chain: "list[BaseException] | None" = None) -> "_Failure":
-        cause = ForeignError(" < ".join(f"{type(e).__module__}.{type(e).__qualname__}" for e in chain)) if chain else None
-        return _Failure(transport_fault(kind, self._source, said), cause)
-
-
-@frozen
-class _Failure:
-    fault: Fault
-    cause: ForeignError | None
+    async def _exchange(self, request: HttpRequest) -> HttpAnswer | Failure:
+        with trio.move_on_after(self._timeout_seconds):
+            return await self._transport.exchange(request)
+        return Failure(TransportKind.TIMEOUT, f"{self._timeout_seconds:g} s")
 
 
 def endpoint_name(url: str) -> str:
@@ -153,14 +116,19 @@ def endpoint_name(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-        httpx.URL(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, "")))
-    except (ValueError, httpx.InvalidURL):
+    except ValueError:
         parts, port = SplitResult("", "", "", "", ""), None
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+    # Control characters are looked for first of all: the parser drops some of them without a word.
+    if not url.isprintable() or parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         # The URL itself is not repeated: it may hold a key.
         raise ConfigError(["an endpoint is not a URL of the form http(s)://host[:port][/path]"])
     return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+
+
+def _origin(url: SplitResult) -> Origin:
+    tls = url.scheme == "https"
+    return Origin(host=url.hostname or "", port=url.port or (HTTPS_PORT if tls else HTTP_PORT), tls=tls)
 
 
 # An encoded body could be a small one that unfolds to a huge one.
@@ -190,52 +158,3 @@ def _secrets(url: SplitResult, headers: Mapping[str, str]) -> tuple[str, ...]:
     found |= {segment for segment in url.path.split("/") if len(segment) >= _SHORTEST_SECRET_IN_PATH}
     found |= {unquote(value) for value in found} | {value.removeprefix("Basic ") for value in found}
     return tuple(sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))
-
-
-def _transport(scheme: str) -> httpx.AsyncHTTPTransport:
-    # The library's debug logs show the targets of requests, and with them the keys in URLs.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    limits = httpx.Limits(
-        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS
-    )
-    # Without TLS the certificates, some 20 ms of loading, are not needed: a context that trusts nobody stands in.
-    tls = _trusting_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
-
-
-@cache
-def _trusting_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
-
-
-_FOREIGN_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """All that led to an exception; of a group, as of attempts on several addresses, its first member."""
-    while error is not None:
-        yield error
-        grouped = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = grouped or error.__cause__ or error.__context__
-
-
-def _kind(chain: list[BaseException]) -> TransportKind:
-    if any(isinstance(error, ssl.SSLError) for error in chain):
-        return TransportKind.TLS
-    if isinstance(chain[0], httpx.ConnectError | OSError):
-        return TransportKind.CONNECT
-    # The parser's own complaint; without one, the server closed a connection before it answered.
-    if any(type(error).__module__.startswith("h11") for error in chain):
-        return TransportKind.PROTOCOL
-    return TransportKind.RESET
-
-
-def _known_reason(chain: list[BaseException]) -> str:
-    """Name the reason where it comes from a fixed list: an errno, or OpenSSL's own name for what went wrong."""
-    for error in chain:
-        if isinstance(error, ssl.SSLError):
-            return error.reason or ""
-        if isinstance(error, OSError) and error.errno:
-            return errno.errorcode.get(error.errno, "")
-    return ""

@@ -14,9 +14,10 @@ from executor.faults import Fault, Source, TransportError, answer_fault, jupiter
 from executor.log import Log
 from executor.model import Quote, SwapInstructions
 from executor.network.health import EndpointHealth
-from executor.network.http import Http, HttpAnswer
+from executor.network.http import DEFAULT_TRANSPORT, Http
 from executor.network.reader import Reader, WrongField, read_json
 from executor.network.retry import Retry, retrying
+from executor.network.transport import HttpAnswer
 from executor.units import minimum_out
 
 _OK = 200
@@ -53,10 +54,18 @@ class Jupiter:
     """The API behind one base URL. Both calls only read, so transient faults are retried; they raise TransportError."""
 
     def __init__(
-        self, url: str, *, api_key: str | None, timeout_seconds: float, retry: Retry, rng: random.Random, log: Log
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        retry: Retry,
+        rng: random.Random,
+        log: Log,
+        transport: str = DEFAULT_TRANSPORT,
     ) -> None:
         headers = {"x-api-key": api_key} if api_key else {}
-        self._http = Http(url, source=Source.JUPITER, timeout_seconds=timeout_seconds, headers=headers)
+        self._http = Http(url, source=Source.JUPITER, timeout_seconds=timeout_seconds, headers=headers, transport=transport)
         self._retry = retry
         self._rng = rng
         self._log = log

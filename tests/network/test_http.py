@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -11,7 +11,8 @@ import trio.testing
 
 from executor.errors import ConfigError, ErrorCode
 from executor.faults import Source, TransportError
-from executor.network.http import MAX_CONNECTIONS, REDACTED, ForeignError, Http, HttpAnswer, endpoint_name
+from executor.network.http import REDACTED, TRANSPORTS, Http, endpoint_name
+from executor.network.transport import MAX_CONNECTIONS, ForeignError, HttpAnswer
 from tests.support.upstream import (
     Close,
     Garbage,
@@ -30,10 +31,16 @@ from tests.support.upstream import (
 SECRET = "s3cr3t-Key-0123456789"
 
 
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the requests; every promise holds for both."""
+    return str(request.param)
+
+
 @asynccontextmanager
-async def http_to(url: str, *, timeout_seconds: float = 5.0, max_body_bytes: int = 10_000) -> AsyncIterator[Http]:
+async def http_to(url: str, transport: str, *, timeout_seconds: float = 5.0, max_body_bytes: int = 10_000) -> AsyncIterator[Http]:
     """A client that is closed at the end."""
-    http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes)
+    http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes, transport=transport)
     async with aclosing(http):
         yield http
 
@@ -46,12 +53,12 @@ def whole_chain(error: BaseException) -> Iterator[BaseException]:
             yield from whole_chain(linked)
 
 
-async def test_a_request_arrives_as_it_was_made() -> None:
+async def test_a_request_arrives_as_it_was_made(transport: str) -> None:
     """Method, path, query fields of the URL and of the call, body and headers go out; status, headers and body come back."""
     async with open_upstream() as upstream:
         upstream.script("quote", Reply(418, b"short", (("X-Thing", "1"),)))
         url = upstream.url + "/base/?api-key=k"
-        http = Http(url, source=Source.JUPITER, timeout_seconds=5.0, headers={"x-api-key": "abc"})
+        http = Http(url, source=Source.JUPITER, timeout_seconds=5.0, headers={"x-api-key": "abc"}, transport=transport)
         async with aclosing(http):
             answer = await http.request("GET", "quote", operation="quote", query={"a": "1 2"}, body=None)
         (received,) = upstream.requests
@@ -62,19 +69,19 @@ async def test_a_request_arrives_as_it_was_made() -> None:
     assert (answer.status, answer.body, answer.headers["x-thing"]) == (418, b"short", "1")
 
 
-async def test_the_path_of_an_endpoint_stays_as_it_is() -> None:
+async def test_the_path_of_an_endpoint_stays_as_it_is(transport: str) -> None:
     """Providers put keys into paths, and a slash more makes another path of it."""
     async with open_upstream() as upstream:
         upstream.always("key", Reply())
-        async with http_to(upstream.url + "/v2/key") as http:
+        async with http_to(upstream.url + "/v2/key", transport) as http:
             await http.request("POST", operation="getSlot", body=b"")
 
     assert [request.target for request in upstream.requests] == ["/v2/key"]
 
 
-async def test_connections_are_kept_alive() -> None:
+async def test_connections_are_kept_alive(transport: str) -> None:
     """Requests in a row share one connection."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.always("x", Reply(body=b"1"))
         for _ in range(5):
             await http.request("GET", "x", operation="x")
@@ -82,9 +89,9 @@ async def test_connections_are_kept_alive() -> None:
         assert upstream.connections == 1
 
 
-async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(transport: str) -> None:
     """A server that says goodbye after its answer costs nothing."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.always("x", Reply(body=b"1", headers=(("connection", "close"),)))
         for _ in range(2):
             assert (await http.request("GET", "x", operation="x")).body == b"1"
@@ -92,9 +99,37 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> No
         assert upstream.connections == 2
 
 
-async def test_a_redirect_is_an_answer() -> None:
+async def test_a_connection_that_ended_or_spoke_while_idle_is_not_used() -> None:
+    """Nothing is sent into a connection that is readable before it was asked anything."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        goodbyes = iter([b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b""])
+        served: list[int] = []
+
+        async def serve(stream: trio.SocketStream) -> None:
+            served.append(0)
+            with suppress(trio.BrokenResourceError):  # what was said too much is not read, and the connection reset
+                while await stream.receive_some():
+                    served[-1] += 1
+                    await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1")
+                    goodbye = next(goodbyes)
+                    await stream.send_all(goodbye)
+                    if not goodbye:
+                        return
+
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        async with http_to(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", "trio") as http:
+            for _ in range(3):
+                assert (await http.request("GET", "x", operation="x")).body == b"1"
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+
+    assert served == [1, 1, 1]
+
+
+async def test_a_redirect_is_an_answer(transport: str) -> None:
     """Nobody sends our bytes elsewhere."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.script("x", Reply(307, headers=(("location", f"{upstream.url}/y"),)))
         answer = await http.request("GET", "x", operation="x")
 
@@ -102,9 +137,9 @@ async def test_a_redirect_is_an_answer() -> None:
     assert len(upstream.requests) == 1
 
 
-async def test_no_cookie_is_kept() -> None:
+async def test_no_cookie_is_kept(transport: str) -> None:
     """What a server plants does not come back."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.always("x", Reply(headers=(("set-cookie", "a=1"),)))
         for _ in range(2):
             await http.request("GET", "x", operation="x")
@@ -112,10 +147,10 @@ async def test_no_cookie_is_kept() -> None:
     assert "cookie" not in upstream.requests[1].headers
 
 
-async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch, transport: str) -> None:
     """A proxy variable of the shell does not see our requests."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.script("x", Reply(body=b"direct"))
 
         assert (await http.request("GET", "x", operation="x")).body == b"direct"
@@ -139,9 +174,9 @@ FAULTS: list[tuple[Script, ErrorCode, str]] = [
 
 
 @pytest.mark.parametrize(("step", "code", "detail"), FAULTS)
-async def test_every_way_in_which_a_connection_fails(step: Script, code: ErrorCode, detail: str) -> None:
+async def test_every_way_in_which_a_connection_fails(step: Script, code: ErrorCode, detail: str, transport: str) -> None:
     """Each fault is a transient TransportError that names endpoint, operation and fault, and the next request works."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.script("x", step, Reply(body=b"fine"))
         error = await failure_of(http)
 
@@ -152,9 +187,9 @@ async def test_every_way_in_which_a_connection_fails(step: Script, code: ErrorCo
 
 
 @pytest.mark.parametrize("step", [Hang(), Slow(Reply(body=b"0123456789" * 9), 0.05), Reply(delay_seconds=4.0)])
-async def test_the_deadline_holds_for_the_whole_answer(step: Script) -> None:
+async def test_the_deadline_holds_for_the_whole_answer(step: Script, transport: str) -> None:
     """An upstream that hangs, dawdles or drips bytes has no more time than the call."""
-    async with open_upstream() as upstream, http_to(upstream.url, timeout_seconds=0.2) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport, timeout_seconds=0.2) as http:
         upstream.script("x", step, Reply(body=b"fine"))
         started = trio.current_time()
         error = await failure_of(http)
@@ -164,25 +199,25 @@ async def test_the_deadline_holds_for_the_whole_answer(step: Script) -> None:
         assert (await http.request("GET", "x", operation="fetch")).body == b"fine"
 
 
-async def test_a_body_of_exactly_the_limit_is_read() -> None:
+async def test_a_body_of_exactly_the_limit_is_read(transport: str) -> None:
     """The bound is a bound, not a byte less."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.script("x", Reply(body=b"x" * 10_000))
 
         assert len((await http.request("GET", "x", operation="x")).body) == 10_000
 
 
-async def test_nobody_listens() -> None:
+async def test_nobody_listens(transport: str) -> None:
     """A refused connection is told as such."""
-    async with http_to(f"http://127.0.0.1:{closed_port()}") as http:
+    async with http_to(f"http://127.0.0.1:{closed_port()}", transport) as http:
         error = await failure_of(http)
 
     assert (error.fault.code, error.fault.detail) == (ErrorCode.NODE_UNREACHABLE, "no connection: ECONNREFUSED")
 
 
-async def test_a_server_without_tls_is_not_spoken_to_in_clear() -> None:
+async def test_a_server_without_tls_is_not_spoken_to_in_clear(transport: str) -> None:
     """An https endpoint that does not speak TLS is a permanent fault with OpenSSL's own name for it."""
-    async with open_upstream() as upstream, http_to(upstream.url.replace("http:", "https:")) as http:
+    async with open_upstream() as upstream, http_to(upstream.url.replace("http:", "https:"), transport) as http:
         error = await failure_of(http)
 
     assert not error.fault.worth_repeating
@@ -190,9 +225,9 @@ async def test_a_server_without_tls_is_not_spoken_to_in_clear() -> None:
     assert upstream.requests == []
 
 
-async def test_a_cancelled_request_stays_cancelled_and_harms_no_other() -> None:
+async def test_a_cancelled_request_stays_cancelled_and_harms_no_other(transport: str) -> None:
     """Cancelled is not eaten, and the pool goes on."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http:
         upstream.script("x", Hang(), Reply(body=b"fine"))
         with trio.move_on_after(0.03) as scope:
             await http.request("GET", "x", operation="x")
@@ -201,9 +236,9 @@ async def test_a_cancelled_request_stays_cancelled_and_harms_no_other() -> None:
         assert (await http.request("GET", "x", operation="x")).body == b"fine"
 
 
-async def test_more_requests_than_connections_only_wait() -> None:
+async def test_more_requests_than_connections_only_wait(transport: str) -> None:
     """The pool is bounded, and every request is answered."""
-    async with open_upstream() as upstream, http_to(upstream.url, timeout_seconds=30.0) as http:
+    async with open_upstream() as upstream, http_to(upstream.url, transport, timeout_seconds=30.0) as http:
         upstream.always("x", Reply(body=b"1", delay_seconds=0.01))
         answers: list[HttpAnswer] = []
 
@@ -218,9 +253,9 @@ async def test_more_requests_than_connections_only_wait() -> None:
         assert upstream.connections <= MAX_CONNECTIONS
 
 
-async def test_a_closed_client_fails_what_is_under_way() -> None:
+async def test_a_closed_client_fails_what_is_under_way(transport: str) -> None:
     """Closing does not leave anybody waiting, and nothing foreign escapes."""
-    async with open_upstream() as upstream, http_to(upstream.url) as http, trio.open_nursery() as nursery:
+    async with open_upstream() as upstream, http_to(upstream.url, transport) as http, trio.open_nursery() as nursery:
         upstream.script("x", Hang())
         errors: list[TransportError] = []
 
@@ -232,6 +267,15 @@ async def test_a_closed_client_fails_what_is_under_way() -> None:
         await http.aclose()
 
     assert [error.fault.code for error in errors] == [ErrorCode.NODE_UNREACHABLE]
+
+
+async def test_a_closed_client_stays_closed() -> None:
+    """It does not connect anew; httpx would."""
+    async with open_upstream() as upstream, http_to(upstream.url, "trio") as http:
+        await http.aclose()
+        error = await failure_of(http)
+
+    assert (error.fault.code, error.fault.detail) == (ErrorCode.NODE_UNREACHABLE, "no connection: closed")
 
 
 # --- names and secrets ---
@@ -283,11 +327,11 @@ def test_a_header_that_cannot_be_sent_is_refused_without_being_repeated(value: s
     assert SECRET not in repr(caught.value)
 
 
-async def test_user_info_of_a_url_becomes_basic_authentication() -> None:
+async def test_user_info_of_a_url_becomes_basic_authentication(transport: str) -> None:
     """As every client does it; the host is asked without it."""
     async with open_upstream() as upstream:
         upstream.always("", Reply())
-        async with http_to(upstream.url.replace("http://", "http://us%65r:p%40ss@")) as http:
+        async with http_to(upstream.url.replace("http://", "http://us%65r:p%40ss@"), transport) as http:
             await http.request("POST", operation="x", body=b"")
 
     assert upstream.requests[0].headers["authorization"] == "Basic dXNlcjpwQHNz"
@@ -310,13 +354,13 @@ def secret_urls(upstream: Upstream) -> list[str]:
 @pytest.mark.parametrize(
     "step", [Reset(), Close(), Garbage(f"{SECRET}\r\n\r\n".encode()), Truncated(Reply(body=SECRET.encode() * 9), 3), Hang()]
 )
-async def test_no_failure_shows_a_key(place: int, step: Script, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_failure_shows_a_key(place: int, step: Script, caplog: pytest.LogCaptureFixture, transport: str) -> None:
     """Neither text, repr nor traceback of an error, of its causes and of its hidden context holds it, nor any library's log."""
     caplog.set_level(logging.DEBUG)
     async with open_upstream() as upstream:
         for operation in (SECRET, ""):
             upstream.always(operation, step)
-        async with http_to(secret_urls(upstream)[place], timeout_seconds=0.05) as http:
+        async with http_to(secret_urls(upstream)[place], transport, timeout_seconds=0.05) as http:
             with pytest.raises(TransportError) as caught:
                 await http.request("POST", operation="x", body=b"")
 
