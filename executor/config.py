@@ -19,7 +19,8 @@ from executor.settings import Address, Duration, Flag, Reader, Text, Whole
 from executor.toml_lines import KeyPath, find_lines
 from executor.units import BPS_PER_WHOLE, LAMPORTS_PER_SOL, U64_MAX
 
-_HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_LABEL = r"[A-Za-z0-9_-]{1,63}"  # longer or empty ones cannot be looked up
+_HOST = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 _HTTP_URL = rf"https?://([A-Za-z0-9._~!$&'()*+,;=:%-]+@)?{_HOST}(:{_PORT})?([/?][A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?"
 # Where a path is asked for, people paste the key itself: 64 bytes in base58, or the JSON array of a keypair file.

@@ -2,7 +2,7 @@
 
 A trade belongs to the desk's nursery, never to the call that asked for it: `execute` submits and waits, and cancelling it ends
 the wait only. One request_id is one trade: whoever calls with it again, with the same content, joins the trade in flight or
-gets the stored result.
+gets the stored result; one that was refused is tried anew.
 """
 
 from typing import NoReturn
@@ -14,6 +14,7 @@ from executor.errors import Denied, ErrorCode, TradeError
 from executor.journal import records
 from executor.journal.journal import JournalError
 from executor.journal.records import StoredTrade
+from executor.life import Line
 from executor.log import Log
 from executor.model import Order, Outcome, OutcomeStatus, Stage, TradeRequest
 from executor.ops.metrics import Metrics
@@ -21,7 +22,7 @@ from executor.ops.report import Report
 from executor.risk.breaker import Breaker
 from executor.stages.validation import Rules, validate
 from executor.status import ExecutorStatus
-from executor.trade import Line, run_trade
+from executor.trade import run_trade
 
 
 @define(eq=False)
@@ -73,7 +74,7 @@ class Desk:
                 return flight
             _require_same(request, flight.request)
         except TradeError as error:
-            self._count_refusal(error)
+            self._count_refusal(error, request)
             raise
         await flight.answered.wait()
         return _unwrap(flight.answer)
@@ -116,12 +117,16 @@ class Desk:
                 flight.tell(evolve(so_far, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message))
 
     def _admit(self, request: TradeRequest) -> Flight | Outcome:
-        """Return the stored result of a request that ended, or start its trade. Raises TradeError."""
+        """Return the stored result of a request that ended, or start its trade. Raises TradeError.
+
+        A refusal is no result: nothing was signed, and what stood in the way may have passed. So it may be asked for again.
+        """
         stored = self._stored(request.request_id)
         if stored is not None:
             _require_same(request, stored.request)
-            return _unwrap(stored.refusal or stored.outcome)
-        return self._start(request)
+        if stored is None or stored.refusal is not None:
+            return self._start(request)
+        return _unwrap(stored.outcome)
 
     def _start(self, request: TradeRequest) -> Flight:
         line, now = self.line, trio.current_time()
@@ -167,10 +172,16 @@ class Desk:
         if len(self._flights) >= limit:
             raise Denied(ErrorCode.TRADES_IN_FLIGHT_EXCEEDED, f"{len(self._flights)} trades are in flight, the limit is {limit}")
 
-    def _count_refusal(self, error: TradeError) -> None:
+    def _count_refusal(self, error: TradeError, request: TradeRequest) -> None:
         self.metrics.refused += 1
         self.metrics.error(error.code)
-        self.log.info("trade.refused", code=error.code.name, reason=error.message)
+        self.log.info(
+            "trade.refused",
+            request_id=request.request_id,
+            source_service=request.source_service,
+            code=error.code.name,
+            reason=error.message,
+        )
 
     def _count(self, answer: Outcome | TradeError | None) -> None:
         if isinstance(answer, TradeError):
@@ -195,7 +206,7 @@ def _require_same(request: TradeRequest, known: TradeRequest) -> None:
 
 def _unwrap(answer: Outcome | TradeError | None) -> Outcome:
     if isinstance(answer, TradeError):
-        raise answer
+        raise answer.with_traceback(None)  # one for all who wait: each would add its own
     if answer is None:
         raise AssertionError("an answer is told before anyone is woken")
     return answer

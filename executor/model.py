@@ -1,6 +1,6 @@
 """The values that travel down the line of a trade. Frozen; each stage returns the next one.
 
-`TradeRequest -> Order -> Quoted -> Built -> Simulated -> Signed -> Sent -> Outcome`
+`TradeRequest -> Order -> Quoted -> Built -> Verified -> Simulated -> Signed -> Sent -> Outcome`
 """
 
 import enum
@@ -130,6 +130,8 @@ class Quoted:
     quote: Quote
     reference_out_amount: int
     """What slippage is measured against: the caller's expected price, or the quote where none was given."""
+    minimum_out_amount: int
+    """The least that may arrive: within the slippage of the quote, and of the expected price."""
 
 
 @frozen(kw_only=True)
@@ -164,6 +166,13 @@ class Built:
 
 
 @frozen(kw_only=True)
+class Verified:
+    """An unsigned transaction of which every instruction was read and is what was asked for: only `verify` makes it."""
+
+    built: Built
+
+
+@frozen(kw_only=True)
 class Simulated:
     """A transaction that the chain would accept now, with the budget it needs."""
 
@@ -171,8 +180,6 @@ class Simulated:
     budget: ComputeBudget
     priority_fee_lamports: Lamports
     units_consumed: int
-    out_amount: int
-    """What the simulated transaction delivered, smallest unit."""
 
 
 @frozen(kw_only=True)
@@ -203,9 +210,11 @@ class Sent:
 
 @frozen(kw_only=True)
 class Landed:
-    """A signature at `confirmed` or `finalized`, with an error or without: the transaction itself says which."""
+    """A signature at `confirmed` or `finalized`."""
 
     slot: int
+    reverted: bool
+    """What its status says; the transaction itself has to agree."""
     confirmed_at: float
     """trio.current_time() when we learned it."""
 

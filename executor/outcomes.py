@@ -3,7 +3,7 @@
 from attrs import evolve, frozen
 
 from executor.errors import ErrorCode, TradeError
-from executor.model import Fill, Order, Outcome, OutcomeStatus, Sent, Stage
+from executor.model import Fill, Landed, Order, Outcome, OutcomeStatus, Sent, Signed, Stage
 from executor.units import exact_price, shortfall_bps
 
 NO_MEV_PROTECTION = "none: sent to ordinary nodes; wrapping SOL and shared accounts do not protect against MEV"
@@ -18,10 +18,10 @@ class Times:
     confirmation_ns: int = 0
 
 
-def refused(order: Order, error: TradeError, stage: Stage | None, *, sent: Sent | None, times: Times) -> Outcome:
-    """Ended before anything was sent, or with a proof that what was sent went no further: then with its signature."""
-    if sent is not None:
-        outcome = _after_send(sent, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
+def refused(order: Order, error: TradeError, stage: Stage | None, *, signed: Signed | None, times: Times) -> Outcome:
+    """Ended before anything was sent, or with a proof that what was signed went no further: then with its signature."""
+    if signed is not None:
+        outcome = _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
         return evolve(outcome, error_stage=stage)
     return Outcome(
         request_id=order.request_id,
@@ -33,39 +33,41 @@ def refused(order: Order, error: TradeError, stage: Stage | None, *, sent: Sent 
     )
 
 
-def expired(sent: Sent, error: TradeError, *, times: Times) -> Outcome:
+def expired(signed: Signed, error: TradeError, *, times: Times) -> Outcome:
     """Proved never to land."""
-    return _after_send(sent, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
+    return _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
 
 
-def pending(sent: Sent, *, timeout_seconds: float, times: Times) -> Outcome:
-    """Not proved either way within the time that the caller is kept waiting."""
-    message = (
-        f"not confirmed within {timeout_seconds:g} s: it may still land until block height "
-        f"{sent.signed.last_valid_block_height}; ask GetTrade for the outcome, do not trade again"
+def pending(signed: Signed, *, timeout_seconds: float, landed: Landed | None, times: Times) -> Outcome:
+    """Not proved either way within the time that the caller is kept waiting, or landed and its amounts not read yet."""
+    known = (
+        f"not confirmed within {timeout_seconds:g} s: it may still land until block height {signed.last_valid_block_height}"
+        if landed is None
+        else f"a node says that it was confirmed in slot {landed.slot}, but none has shown the transaction with its amounts yet"
     )
-    return _after_send(sent, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
+    message = f"{known}; ask GetTrade for the outcome, do not trade again"
+    return _after_signing(signed, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
 
 
-def unwatched(sent: Sent, error: TradeError, *, times: Times) -> Outcome:
+def unwatched(signed: Signed, error: TradeError, *, times: Times) -> Outcome:
     """Not proved either way, and nobody in this process watches it any more."""
     message = (
-        f"{error.message}; the transaction may have landed, or land until block height {sent.signed.last_valid_block_height}: "
+        f"{error.message}; the transaction may have landed, or land until block height {signed.last_valid_block_height}: "
         "look up its signature, do not trade again"
     )
-    return _after_send(sent, OutcomeStatus.PENDING, times, error_code=error.code, error_message=message)
+    return _after_signing(signed, OutcomeStatus.PENDING, times, error_code=error.code, error_message=message)
 
 
 def landed(sent: Sent, fill: Fill, *, times: Times) -> Outcome:
     """Landed: SUCCESS with what the wallet has more, or FAILED (the fee is paid, nothing was swapped)."""
     if fill.error_code is None:
-        return _after_send(sent, OutcomeStatus.SUCCESS, times, fill=fill)
+        return _after_signing(sent.signed, OutcomeStatus.SUCCESS, times, fill=fill)
     message = f"the transaction landed in slot {fill.slot} and reverted, its network fee is paid: {fill.error_detail}"
-    return _after_send(sent, OutcomeStatus.FAILED, times, fill=fill, error_code=fill.error_code, error_message=message)
+    return _after_signing(sent.signed, OutcomeStatus.FAILED, times, fill=fill, error_code=fill.error_code, error_message=message)
 
 
-def _after_send(
-    sent: Sent,
+def _after_signing(
+    signed: Signed,
     status: OutcomeStatus,
     times: Times,
     *,
@@ -73,7 +75,7 @@ def _after_send(
     error_code: ErrorCode | None = None,
     error_message: str | None = None,
 ) -> Outcome:
-    signed, order = sent.signed, sent.signed.order
+    order = signed.order
     quoted = signed.simulated.built.quoted
     swapped = status is OutcomeStatus.SUCCESS and fill is not None and fill.in_amount > 0
     return Outcome(

@@ -2,7 +2,8 @@
 
 A trade is ACCEPTED when it has passed the rules that need no I/O. From then on it ends in exactly one terminal state:
 
-* DENIED: ours; a rule refused (balance, price) and nothing left the process.
+* DENIED: ours; a rule refused (balance, price) and nothing left the process. Its request may be accepted anew, and then
+  begins another life; a request has at most one life that was signed.
 * REJECTED: theirs; proved not accepted, and nothing was sent that could still land.
 * SUCCEEDED, REVERTED: the chain says so, at `confirmed`.
 * EXPIRED: proved never to land.

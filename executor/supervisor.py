@@ -13,7 +13,6 @@ import itertools
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 
 import trio
 from attrs import define, field, frozen
@@ -27,7 +26,9 @@ from executor.chainstate.mints import Mints
 from executor.chainstate.node_health import NodeHealth
 from executor.config import Config
 from executor.desk import Desk
+from executor.gate import Gate
 from executor.journal.journal import SqliteJournal
+from executor.life import Line
 from executor.log import Log
 from executor.network.jupiter import Jupiter
 from executor.network.nodes import Nodes
@@ -35,13 +36,13 @@ from executor.network.retry import Retry
 from executor.network.solana import Node
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
+from executor.paths import expanded
 from executor.risk.breaker import Breaker
 from executor.risk.reservations import Reservations
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
 from executor.stages.simulation import MARKS
 from executor.stages.validation import Rules
-from executor.trade import Gate, Line
 from executor.wallet.signer import Signer
 
 JOURNAL_FILE = "journal.sqlite3"
@@ -86,17 +87,21 @@ class Daemon:
         Raises OSError, in a group, when the address is taken.
         """
         # Around everything: a signal that nobody takes any more would kill the process in the middle of its end.
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as listening_to_signals:
                 listening_to_signals.start_soon(self._heed, signals)
                 await self._live(on_ready)
                 listening_to_signals.cancel_scope.cancel()
 
     async def _heed(self, signals: AsyncIterator[int]) -> None:
-        await anext(signals)
-        self._stopping.set()
-        async for _ in signals:
-            self._patience.cancel()
+        """The first one drains, the second ends the patience. A hangup, of a terminal that is closed, ends no trade."""
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self.log.warning("daemon.hangup_ignored", hint="a restart applies a changed configuration")
+            elif self._stopping.is_set():
+                self._patience.cancel()
+            else:
+                self._stopping.set()
 
     async def _live(self, on_ready: Callable[[str], None]) -> None:
         async with trio.open_nursery() as journal:
@@ -178,7 +183,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     )
     fees = Fees(nodes=nodes, settings=config.fees, log=log)
     holdings = Holdings(nodes=nodes, wallet=signer.address, mints=mints, log=log)
-    journal = SqliteJournal(Path(config.daemon.data_directory).expanduser() / JOURNAL_FILE)
+    journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE)
     metrics = Metrics()
     checks = {"blockhash": blockhashes.problem, "nodes": node_health.problem, "journal": journal.problem}
     breaker = Breaker(checks=checks, log=log)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from executor import outcomes
 from executor.errors import Denied, ErrorCode, Expired, Rejected
-from executor.model import Fill, OutcomeStatus, Stage
+from executor.model import Fill, Landed, OutcomeStatus, Stage
 from executor.outcomes import Times
 from executor.units import Lamports, exact_price, shortfall_bps
 from tests.support.values import SOL, USDC, make_built, make_order, make_quoted, make_sent, make_signed, make_simulated
@@ -86,7 +86,7 @@ def test_a_landed_error_failed_and_paid_its_fee() -> None:
 
 def test_pending_keeps_the_signature_and_says_until_when() -> None:
     """Unknown is not failed: no amount is guessed, and the caller is told not to trade again."""
-    outcome = outcomes.pending(SENT, timeout_seconds=30.0, times=TIMES)
+    outcome = outcomes.pending(SENT.signed, timeout_seconds=30.0, landed=None, times=TIMES)
 
     assert (outcome.status, outcome.error_code) == (OutcomeStatus.PENDING, ErrorCode.CONFIRMATION_TIMEOUT)
     assert (outcome.signature, outcome.last_valid_block_height) == (str(SENT.signed.signature), 1_150)
@@ -96,10 +96,23 @@ def test_pending_keeps_the_signature_and_says_until_when() -> None:
     assert "1150" in outcome.error_message
 
 
+def test_pending_says_what_a_node_has_said_already() -> None:
+    """A status without the transaction: it did not time out unseen, but amounts are not guessed either."""
+    landed = Landed(slot=777, reverted=False, confirmed_at=2.0)
+    outcome = outcomes.pending(SENT.signed, timeout_seconds=30.0, landed=landed, times=TIMES)
+
+    assert (outcome.status, outcome.error_code) == (OutcomeStatus.PENDING, ErrorCode.CONFIRMATION_TIMEOUT)
+    assert (outcome.signature, outcome.executed_amount, outcome.slot) == (str(SENT.signed.signature), 0, 0)
+    assert outcome.error_message is not None
+    assert "slot 777" in outcome.error_message
+    assert "may still land" not in outcome.error_message
+    assert "do not trade again" in outcome.error_message
+
+
 def test_expired_failed_without_a_fee() -> None:
     """With the signature, so that anybody can check the proof."""
     error = Expired(ErrorCode.TRANSACTION_EXPIRED, "it expired", last_valid_block_height=1_150)
-    outcome = outcomes.expired(SENT, error, times=TIMES)
+    outcome = outcomes.expired(SENT.signed, error, times=TIMES)
 
     assert (outcome.status, outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.TRANSACTION_EXPIRED)
     assert (outcome.error_message, outcome.error_stage) == ("it expired", Stage.MONITOR)
@@ -110,7 +123,7 @@ def test_expired_failed_without_a_fee() -> None:
 @pytest.mark.parametrize("stage", [None, Stage.QUOTE])
 def test_a_refusal_failed_where_it_was_refused(error: Denied | Rejected, stage: Stage | None) -> None:
     """Code, sentence and stage; no signature and no amounts, because there are none."""
-    outcome = outcomes.refused(make_order(), error, stage, sent=None, times=TIMES)
+    outcome = outcomes.refused(make_order(), error, stage, signed=None, times=TIMES)
 
     assert (outcome.request_id, outcome.status) == ("request-1", OutcomeStatus.FAILED)
     assert (outcome.error_code, outcome.error_message, outcome.error_stage) == (error.code, "no", stage)
@@ -121,7 +134,7 @@ def test_a_refusal_failed_where_it_was_refused(error: Denied | Rejected, stage: 
 def test_what_every_node_refused_failed_with_its_signature() -> None:
     """The caller never loses the signature of bytes that left, even where it is proved that they went no further."""
     error = Rejected(ErrorCode.SLIPPAGE_EXCEEDED, "every node refused it")
-    outcome = outcomes.refused(make_order(), error, Stage.SEND, sent=SENT, times=TIMES)
+    outcome = outcomes.refused(make_order(), error, Stage.SEND, signed=SENT.signed, times=TIMES)
 
     assert (outcome.status, outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.SLIPPAGE_EXCEEDED)
     assert (outcome.error_message, outcome.error_stage) == ("every node refused it", Stage.SEND)
@@ -131,7 +144,7 @@ def test_what_every_node_refused_failed_with_its_signature() -> None:
 def test_what_nobody_watches_any_more_is_pending() -> None:
     """With the reason, the signature and the height until which it may land."""
     error = Rejected(ErrorCode.INTERNAL_ERROR, "a bug ended this trade")
-    outcome = outcomes.unwatched(SENT, error, times=TIMES)
+    outcome = outcomes.unwatched(SENT.signed, error, times=TIMES)
 
     assert (outcome.status, outcome.error_code) == (OutcomeStatus.PENDING, ErrorCode.INTERNAL_ERROR)
     assert outcome.signature == str(SENT.signed.signature)

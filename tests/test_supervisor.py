@@ -66,6 +66,16 @@ async def test_an_idle_daemon_ends_at_once(number: signal.Signals, chain: Localn
     assert refused.value.status == "UNAVAILABLE"
 
 
+async def test_a_hangup_ends_nothing(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """A terminal that is closed, or a reload that somebody tries: it is logged, and trading goes on."""
+    async with running(place, wallet) as daemon:
+        signal.raise_signal(signal.SIGHUP)
+        await daemon.event("daemon.hangup_ignored")
+        result = await daemon.trade(make_request("goes-on", "SOL", "USDC", 1))
+
+    assert result.status == SUCCESS
+
+
 async def test_a_drain_stops_what_is_unsigned_and_lets_resolve_what_is_sent(
     chain: Localnet, place: Place, wallet: Keypair
 ) -> None:

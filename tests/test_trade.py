@@ -3,23 +3,25 @@
 Every test looks at three witnesses: what the caller was told, what the chain says, and what the journal holds.
 """
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
-from attrs import astuple, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from executor.errors import Denied, ErrorCode
+from executor.gate import Gate
 from executor.journal.journal import Entry, Journal, JournalError
+from executor.life import Line
 from executor.model import Stage
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
-from executor.trade import Gate, Line
 from executor.wallet.signer import KeypairSigner
 from tests.support.callers import Refused, make_request
 from tests.support.daemon import (
@@ -239,18 +241,32 @@ async def test_a_refusal_names_the_figures(rule: Rule, chain: Localnet, place: P
     assert daemon.daemon.desk.in_flight() == 0
 
 
-async def test_a_refusal_after_acceptance_is_journalled_and_repeated(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """The refusal of an accepted request is its stored result: calling again asks nobody, and tells the same."""
-    request = make_request("moved", "SOL", "USDC", 1, expected_price=200.0)
-    async with running(place, wallet) as daemon:
-        first = await refusal(daemon, request)
-        chain.order("status", target="jupiter", count=None, status=500)
-        second = await refusal(daemon, request)
-        with pytest.raises(Refused) as asked:
-            await daemon.get("moved")
+async def test_a_refusal_after_acceptance_is_journalled_and_may_be_asked_again(
+    chain: Localnet, place: Place, wallet: Keypair
+) -> None:
+    """It is remembered, also across a restart, but it is no result: the same request may find what stood in the way gone."""
+    request = make_request("drained", "SOL", "USDC", 1)
+    async with running(place, wallet, jupiter={"timeout_seconds": NEVER}) as daemon:
+        chain.order("hang", target="jupiter", operation="quote", count=1)
+        refusals: list[Refused] = []
 
-    assert astuple(first) == astuple(second) == astuple(asked.value)
-    assert journalled(place.journal_path, "moved") == ["ACCEPTED", "DENIED"]
+        async def ask() -> None:
+            refusals.append(await refusal(daemon, request))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await daemon.event("trade.accepted")
+            signal.raise_signal(signal.SIGTERM)
+    async with running(place, wallet) as daemon:
+        with pytest.raises(Refused) as asked:
+            await daemon.get("drained")
+        result = await daemon.trade(request)
+        again = await daemon.trade(request)
+
+    assert refusals[0].reason == asked.value.reason == "EXECUTOR_DRAINING"
+    assert result.status == SUCCESS
+    assert again == result
+    assert journalled(place.journal_path, "drained") == ["ACCEPTED", "DENIED", "ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
 
 
 # --- stages that fail before the send ---
@@ -460,7 +476,7 @@ async def test_the_gate_is_closed_to_those_who_come_late() -> None:
     """A trade that was admitted before the drain began, and runs its first step after it, is stopped at its first wait."""
     gate = Gate(NEVER)
     gate.close()
-    with pytest.raises(Denied) as refused, gate.before_send():
+    with pytest.raises(Denied) as refused, gate.before_send(trio.current_time()):
         await trio.lowlevel.checkpoint()
 
     assert refused.value.code is ErrorCode.EXECUTOR_DRAINING
@@ -632,7 +648,7 @@ async def test_one_lagging_node_prevents_the_proof_of_expiry(still_chain: Localn
     quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
     async with running(quiet, wallet, confirmation={"timeout_seconds": 0.1}) as daemon:
         still_chain.order("lost-send", target="node", count=None)
-        still_chain.order("lag", target="node:node-1", operation="getBlockHeight", count=None, slots=200)
+        still_chain.order("lag", target="node:node-1", operation="getEpochInfo", count=None, slots=200)
         told = await daemon.trade(make_request("lag", "SOL", "USDC", 1))
         still_chain.advance(170)
         await daemon.event("confirmations.expiry_not_proved")
@@ -642,6 +658,23 @@ async def test_one_lagging_node_prevents_the_proof_of_expiry(still_chain: Localn
 
     assert told.status == held.status == PENDING
     assert (resolved.status, resolved.error_code) == (FAILED, "TRANSACTION_EXPIRED")
+
+
+async def test_a_status_from_a_lagging_machine_proves_no_expiry(still_chain: Localnet, place: Place) -> None:
+    """Behind one URL stand machines that see the height pass and ones that lag: it landed, and is never called FAILED."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    async with running(quiet, wallet, confirmation={"timeout_seconds": 0.1}) as daemon:
+        still_chain.order("lag", target="node", operation="getSignatureStatuses", count=None, slots=400)
+        told = await daemon.trade(make_request("lag", "SOL", "USDC", 1))
+        still_chain.advance(170)
+        await daemon.event("confirmations.expiry_not_proved")
+        held = await daemon.get("lag")
+        still_chain.clear()
+        resolved = await daemon.resolved("lag")
+
+    assert told.status == held.status == PENDING
+    assert resolved.status == SUCCESS
 
 
 async def test_a_fork_that_takes_the_block_away_is_no_end(still_chain: Localnet, place: Place) -> None:

@@ -37,11 +37,14 @@ class Blockhashes:
         await refresh_forever(self.refresh, every_seconds=self.refresh_seconds, name="blockhash", log=self.log)
 
     async def refresh(self) -> None:
-        """Fetch one. A node that lags behind what we hold does not count as an answer: the held value keeps ageing."""
+        """Fetch one. A node that lags behind what we hold does not count as an answer: the held value keeps ageing.
+
+        Until it is too old to sign with: then the node that gave it was the odd one, and would halt the trade for good.
+        """
         asked_at = trio.current_time()
         latest = await self.nodes.ask(lambda node: node.latest_blockhash("confirmed"), operation="getLatestBlockhash")
         held = self._newest
-        if held is None or latest.context_slot >= held.latest.context_slot:
+        if held is None or latest.context_slot >= held.latest.context_slot or self.problem() is not None:
             self._newest = AgedBlockhash(latest, asked_at)
 
     def peek(self) -> AgedBlockhash | None:
@@ -67,6 +70,11 @@ class Blockhashes:
         if self._newest is None or problem is not None:
             raise Denied(ErrorCode.CHAIN_STATE_STALE, f"{problem}; see the nodes' problems in the status")
         return self._newest.latest
+
+    async def passed(self, height: int) -> None:
+        """Wait until blocks go by above a height, as far as the held blockhash tells."""
+        while self.block_height() <= height:  # noqa: ASYNC110 - heights come in with the refreshes, there is no event to wait for
+            await trio.sleep(self.refresh_seconds)
 
     def block_height(self) -> int:
         """The block height at `confirmed` that follows from the held blockhash; a trigger, never a proof. 0 when unknown."""

@@ -9,8 +9,9 @@ What an answer means (SOLANA.md 3.1):
 * `processed` is not success: the block may die with its fork, and the status become null again. Only `confirmed` counts.
 * Expiry is a matter of block height, not of seconds and not of one node's word. The height that follows from the newest
   blockhash only tells when to look. The proof is: every configured node says, of itself, that its height at `confirmed` has
-  passed the transaction's last valid one, and then finds nothing in its history. A node that lags, disagrees or does not
-  answer leaves the trade unresolved, and it is tried again.
+  passed the transaction's last valid one and that the blockhash is not valid any more (the last valid height is what one node
+  told us), and then finds nothing in its history. Behind one URL may stand several machines, so each answer has to be as of
+  that height's slot, or later. A node that lags, disagrees or does not answer leaves the trade unresolved, and it is tried again.
 """
 
 import math
@@ -19,6 +20,7 @@ from typing import NoReturn
 
 import trio
 from attrs import define, field
+from solders.hash import Hash
 from solders.signature import Signature
 
 from executor.chainstate.blockhash import Blockhashes
@@ -36,6 +38,7 @@ PROOF_RETRY_SECONDS = 2.0
 @define(eq=False)
 class _Watch:
     signature: Signature
+    blockhash: Hash
     last_valid_block_height: int
     interval: float
     due_at: float
@@ -62,10 +65,10 @@ class Confirmations:
     _watches: list[_Watch] = field(factory=list)
     _wake: trio.Event = field(factory=trio.Event)
 
-    async def landed(self, signature: Signature, *, last_valid_block_height: int) -> Landed | None:
+    async def landed(self, signature: Signature, *, blockhash: Hash, last_valid_block_height: int) -> Landed | None:
         """Wait until the signature is confirmed, or return None when it is proved that it never will be."""
         first = self.poll_initial_seconds
-        watch = _Watch(signature, last_valid_block_height, first, trio.current_time() + first)
+        watch = _Watch(signature, blockhash, last_valid_block_height, first, trio.current_time() + first)
         self._watches.append(watch)
         self._wake.set()
         try:
@@ -104,18 +107,20 @@ class Confirmations:
 
     async def _poll(self, watches: Sequence[_Watch]) -> None:
         signatures = [watch.signature for watch in watches]
+        statuses: Sequence[SignatureStatus | None] = (None,) * len(signatures)
         try:
-            statuses = await self.nodes.ask(lambda node: node.signature_statuses(signatures), operation="getSignatureStatuses")
+            # Without retries: while they wait, no other trade would be looked at, and the next look comes by itself.
+            answer = await self.nodes.ask_once(lambda node: node.signature_statuses(signatures), operation="getSignatureStatuses")
+            statuses = answer.values
         except TransportError as error:
             self.log.warning("confirmations.poll_failed", signatures=len(signatures), problem=str(error))
-            statuses = (None,) * len(signatures)
         now = trio.current_time()
         for watch, status in zip(watches, statuses, strict=True):
             self._take(watch, status, now)
 
     def _take(self, watch: _Watch, status: SignatureStatus | None, now: float) -> None:
         if status is not None and status.is_confirmed:
-            watch.finish(Landed(slot=status.slot, confirmed_at=now))
+            watch.finish(Landed(slot=status.slot, reverted=status.error is not None, confirmed_at=now))
             return
         watch.due_at = now + watch.interval
         watch.interval = min(watch.interval * 2, self.poll_max_seconds)
@@ -144,7 +149,11 @@ async def _absence(node: Node, watch: _Watch) -> bool | SignatureStatus:
 
     The order matters: the height is read first, so that a transaction that landed in the last valid block is in the history.
     """
-    if await node.block_height("confirmed") <= watch.last_valid_block_height:
+    passed = await node.epoch_info("confirmed")
+    if passed.block_height <= watch.last_valid_block_height:
         return False
-    (status,) = await node.signature_statuses([watch.signature], search_history=True)
-    return True if status is None else status
+    blockhash = await node.blockhash_validity(watch.blockhash, commitment="confirmed", min_context_slot=passed.slot)
+    statuses = await node.signature_statuses([watch.signature], search_history=True)
+    if statuses.values[0] is not None:
+        return statuses.values[0]
+    return not blockhash.valid and min(blockhash.slot, statuses.slot) >= passed.slot

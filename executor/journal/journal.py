@@ -34,11 +34,14 @@ CREATE TABLE IF NOT EXISTS entries (
     body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS entries_by_request ON entries (request_id);
-CREATE UNIQUE INDEX IF NOT EXISTS one_acceptance ON entries (request_id) WHERE state = 'ACCEPTED';
 CREATE UNIQUE INDEX IF NOT EXISTS one_owner_of_a_signature ON entries (signature) WHERE state = 'SIGNED';
+CREATE TRIGGER IF NOT EXISTS one_acceptance BEFORE INSERT ON entries
+WHEN NEW.state = 'ACCEPTED'
+AND (SELECT state FROM entries WHERE request_id = NEW.request_id ORDER BY seq DESC LIMIT 1) <> 'DENIED'
+BEGIN SELECT RAISE(ABORT, 'the request was accepted before'); END;
 CREATE TRIGGER IF NOT EXISTS acceptance_comes_first BEFORE INSERT ON entries
 WHEN NEW.state <> 'ACCEPTED'
-AND NOT EXISTS (SELECT 1 FROM entries WHERE request_id = NEW.request_id AND state = 'ACCEPTED')
+AND coalesce((SELECT state FROM entries WHERE request_id = NEW.request_id ORDER BY seq DESC LIMIT 1), 'DENIED') = 'DENIED'
 BEGIN SELECT RAISE(ABORT, 'the request was not accepted'); END;
 PRAGMA user_version = {SCHEMA_VERSION};
 """  # noqa: S608 - a constant of this file
@@ -49,7 +52,10 @@ class JournalError(ExecutorError):
 
 
 class EntryRefused(JournalError):
-    """The journal holds this request's acceptance or this signature already, or never got the acceptance that comes first."""
+    """The journal holds this request's acceptance or this signature already, or never got the acceptance that comes first.
+
+    After a DENIED, and only then, a request may be accepted anew.
+    """
 
 
 @frozen(kw_only=True)
@@ -102,7 +108,9 @@ class SqliteJournal:
         with ExitStack() as opened:
             opened.enter_context(_lock(path))
             self._writer = opened.enter_context(closing(_open(path)))
+            # The reader is asked from the event loop: it never waits for a lock.
             self._reader = opened.enter_context(closing(_open(path)))
+            self._reader.execute("PRAGMA busy_timeout = 0")
             self._opened = opened.pop_all()
         self._waiting: list[_Waiting] = []
         self._wake = trio.Event()

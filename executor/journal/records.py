@@ -101,7 +101,9 @@ def _unfinished(entries: Sequence[Entry]) -> Outcome | None:
                 signature=entry.signature,
                 last_valid_block_height=json.loads(entry.body)["last_valid_block_height"],
                 error_code=ErrorCode.CONFIRMATION_TIMEOUT,
-                error_message="the daemon stopped before this transaction was proved to have landed or expired",
+                error_message=(
+                    "this transaction was not proved to have landed or expired, and is not being watched: look up its signature"
+                ),
                 error_stage=Stage.MONITOR,
             )
     return Outcome(

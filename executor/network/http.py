@@ -31,7 +31,7 @@ from executor.network.trio_transport import TrioTransport
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 REDACTED = "[redacted]"
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _SHORTEST_SECRET = 4
 _SHORTEST_SECRET_IN_PATH = 8  # shorter ones are the names of APIs ("swap", "v1")
 

@@ -27,7 +27,8 @@ from executor.network.transport import (
     too_large,
 )
 
-_FOREIGN_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_UNREACHABLE = (httpx.ConnectError, httpx.InvalidURL, OSError, UnicodeError)
+_FOREIGN_ERRORS = (*_UNREACHABLE, httpx.HTTPError, httpx.StreamError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class HttpxTransport:
@@ -41,8 +42,8 @@ class HttpxTransport:
 
     async def exchange(self, request: HttpRequest) -> HttpAnswer | Failure:
         """Send a request and read its whole answer."""
-        sent = httpx.Request(request.method, self._base + request.target, headers=self._headers, content=request.body)
         try:
+            sent = httpx.Request(request.method, self._base + request.target, headers=self._headers, content=request.body)
             response = await self._transport.handle_async_request(sent)
             async with aclosing(response):
                 body = await self._body(response)
@@ -70,7 +71,7 @@ class HttpxTransport:
 def _failure(error: BaseException) -> Failure:
     # The parser's own complaint; without one, the server closed a connection before it answered.
     not_http = any(type(e).__module__.startswith("h11") for e in chain_of(error))
-    connecting = isinstance(error, httpx.ConnectError | OSError)
+    connecting = isinstance(error, _UNREACHABLE)
     return failure_of(error, connecting=connecting, kind=TransportKind.PROTOCOL if not_http and not connecting else None)
 
 

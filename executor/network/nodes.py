@@ -40,6 +40,10 @@ class Nodes:
             lambda: self._round(call, operation), policy=self._retry, rng=self._rng, log=self._log, operation=operation
         )
 
+    async def ask_once(self, call: Callable[[Node], Awaitable[T]], *, operation: str) -> T:
+        """Like `ask`, one round without a pause: for who asks again anyway."""
+        return await self._round(call, operation)
+
     async def every(self, call: Callable[[Node], Awaitable[T]]) -> tuple[T | TransportError, ...]:
         """Ask all nodes at the same time and wait for all; in their order, failures as values. No retries."""
         answers: dict[int, T | TransportError] = {}

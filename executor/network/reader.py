@@ -12,11 +12,6 @@ from solders.signature import Signature
 from executor.faults import JsonValue
 from executor.units import U64_MAX
 
-# The largest data that one program can hand to another is 10 KiB; decoding base58 takes time that grows with its square.
-_MAX_BASE58_CHARACTERS = 14_000
-_BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BASE58_VALUES = {character: value for value, character in enumerate(_BASE58_ALPHABET)}
-
 
 class WrongField(Exception):
     """A field is missing or wrong; the clients turn it into a TransportError. The text never quotes the value."""
@@ -123,13 +118,6 @@ class Reader:
             self.refuse("is not [data, base64]")
         return parts[0].base64_bytes()
 
-    def base58_bytes(self) -> bytes:
-        """Bytes in base58, as nodes carry the data of instructions."""
-        text = self.text()
-        if len(text) > _MAX_BASE58_CHARACTERS or not _BASE58_VALUES.keys() >= set(text):
-            self.refuse("is not base58 of an instruction's data")
-        return decode_base58(text)
-
     def refuse(self, problem: str) -> NoReturn:
         """Say what is wrong with this value."""
         raise WrongField(f"{self.path or 'the answer'} {problem}")
@@ -141,16 +129,3 @@ class Reader:
 
     def _below(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
-
-
-def decode_base58(text: str) -> bytes:
-    """Decode characters of the base58 alphabet; each leading `1` is a zero byte."""
-    number = 0
-    for start in range(0, len(text), 10):  # ten digits at a time stay in a machine word
-        chunk = text[start : start + 10]
-        part = 0
-        for character in chunk:
-            part = part * 58 + _BASE58_VALUES[character]
-        number = number * 58 ** len(chunk) + part
-    zeros = len(text) - len(text.lstrip("1"))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")

@@ -29,9 +29,10 @@ MAX_ACCOUNTS_PER_CALL = 100
 MAX_FEE_ACCOUNTS_PER_CALL = 128
 """Limits of the JSON-RPC interface."""
 
-_I64_MAX = 2**63 - 1
 _OK = 200
 # Some providers answer these with a JSON-RPC error in the body, which says more.
+_CODES_WITHOUT_ID = frozenset({-32700, -32600})
+"""The node could not read the call, or its id: all others know it, says JSON-RPC 2.0."""
 _STATUS_WITH_RPC_ERROR = frozenset({400, 500})
 
 T = TypeVar("T")
@@ -88,22 +89,6 @@ class BalanceSheet:
 
 
 @frozen(kw_only=True)
-class ReturnData:
-    """What the last program that returned anything returned."""
-
-    program: Pubkey
-    data: bytes
-
-
-@frozen(kw_only=True)
-class ReplacementBlockhash:
-    """The blockhash that a simulation ran with."""
-
-    blockhash: Hash
-    last_valid_block_height: int
-
-
-@frozen(kw_only=True)
 class Simulation:
     """What a transaction would have done."""
 
@@ -112,14 +97,10 @@ class Simulation:
     """The TransactionError, or None."""
     logs: tuple[str, ...]
     units_consumed: int
-    return_data: ReturnData | None
     fee_lamports: Lamports
     """0 where `balances` is None."""
     balances: BalanceSheet | None
     """None where the node does not report balances and fee (Agave does since 3.1), or the transaction did not load."""
-    accounts: tuple[AccountInfo | None, ...]
-    """The accounts that were asked for, as they would be afterwards; empty when it failed."""
-    replacement: ReplacementBlockhash | None
 
     @property
     def error_text(self) -> str | None:
@@ -147,14 +128,29 @@ class SignatureStatus:
 
 
 @frozen(kw_only=True)
-class ExecutedInstruction:
-    """An instruction as it ran."""
+class SignatureStatuses:
+    """What a node knows of signatures, in the order in which they were asked for; None = unknown here."""
 
-    program: Pubkey
-    accounts: tuple[Pubkey, ...]
-    data: bytes
-    stack_height: int | None
-    """1 = of the transaction itself; None where the node does not say."""
+    slot: int
+    """As of which slot; an older one proves nothing of what came later."""
+    values: tuple[SignatureStatus | None, ...]
+
+
+@frozen(kw_only=True)
+class EpochInfo:
+    """Where a node stands."""
+
+    slot: int
+    block_height: int
+    """The number of blocks below this one; what blockhashes expire by."""
+
+
+@frozen(kw_only=True)
+class BlockhashValidity:
+    """Whether a transaction with a blockhash could land in the block after this slot."""
+
+    slot: int
+    valid: bool
 
 
 @frozen(kw_only=True)
@@ -168,11 +164,7 @@ class ConfirmedTransaction:
     signature_count: int
     balances: BalanceSheet
     logs: tuple[str, ...]
-    return_data: ReturnData | None
     units_consumed: int
-    instructions: tuple[ExecutedInstruction, ...]
-    inner_instructions: tuple[tuple[ExecutedInstruction, ...], ...]
-    """Per instruction: what it called, in the order of the calls, at any depth."""
 
     @property
     def account_keys(self) -> tuple[Pubkey, ...]:
@@ -193,6 +185,14 @@ class SlotFee:
     price_micro_lamports: MicroLamports
 
 
+@frozen
+class _Call:
+    """One request: whatever is read as its answer must be its own, for a proxy in between may mix them up."""
+
+    method: str
+    id: int
+
+
 class Node:
     """A node behind one URL. Every call raises TransportError, and may have been carried out if it is cancelled."""
 
@@ -211,9 +211,20 @@ class Node:
         """Fetch the newest blockhash."""
         return await self._call("getLatestBlockhash", [{"commitment": commitment}], self._read_blockhash)
 
-    async def block_height(self, commitment: Commitment = "confirmed") -> int:
-        """Fetch the number of blocks below the newest one; what blockhashes expire by."""
-        return await self._call("getBlockHeight", [{"commitment": commitment}], Reader.integer)
+    async def epoch_info(self, commitment: Commitment = "confirmed") -> EpochInfo:
+        """Fetch slot and block height together: two calls behind one URL may be answered by two machines."""
+        return await self._call("getEpochInfo", [{"commitment": commitment}], self._read_epoch_info)
+
+    async def blockhash_validity(
+        self, blockhash: Hash, *, commitment: Commitment = "confirmed", min_context_slot: int | None = None
+    ) -> BlockhashValidity:
+        """Ask whether a blockhash is young enough; False as well where it was never heard of."""
+        options = _options(commitment=commitment, minContextSlot=min_context_slot)
+
+        def read(result: Reader) -> BlockhashValidity:
+            return BlockhashValidity(slot=self._context_slot(result), valid=result.get("value").flag())
+
+        return await self._call("isBlockhashValid", [str(blockhash), options], read)
 
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         """Fetch the newest slot."""
@@ -236,27 +247,20 @@ class Node:
         return await self._call("getMultipleAccounts", [[str(address) for address in addresses], options], read)
 
     async def simulate(
-        self,
-        wire: bytes,
-        *,
-        commitment: Commitment = "confirmed",
-        accounts: Sequence[Pubkey] = (),
-        min_context_slot: int | None = None,
+        self, wire: bytes, *, commitment: Commitment = "confirmed", min_context_slot: int | None = None
     ) -> Simulation:
-        """Run a transaction with a fresh blockhash and without looking at its signatures; `accounts` are returned as changed."""
-        wanted = {"encoding": "base64", "addresses": [str(address) for address in accounts]} if accounts else None
+        """Run a transaction with a fresh blockhash and without looking at its signatures."""
         options = _options(
             encoding="base64",
             commitment=commitment,
             replaceRecentBlockhash=True,
             sigVerify=False,
-            accounts=wanted,
             minContextSlot=min_context_slot,
         )
         static_keys = tuple(VersionedTransaction.from_bytes(wire).message.account_keys)
 
         def read(result: Reader) -> Simulation:
-            return _simulation(self._context_slot(result), result.get("value"), static_keys, len(accounts))
+            return _simulation(self._context_slot(result), result.get("value"), static_keys)
 
         return await self._call("simulateTransaction", [_base64(wire), options], read)
 
@@ -281,24 +285,28 @@ class Node:
 
         return await self._call("sendTransaction", [_base64(wire), options], read)
 
-    async def signature_statuses(
-        self, signatures: Sequence[Signature], *, search_history: bool = False
-    ) -> tuple[SignatureStatus | None, ...]:
-        """Look at most MAX_SIGNATURES_PER_CALL signatures up, in the recent cache or in all history. None = unknown here."""
+    async def signature_statuses(self, signatures: Sequence[Signature], *, search_history: bool = False) -> SignatureStatuses:
+        """Look at most MAX_SIGNATURES_PER_CALL signatures up, in the recent cache or in all history."""
         _require_at_most(MAX_SIGNATURES_PER_CALL, signatures)
         options = {"searchTransactionHistory": search_history}
 
-        def read(result: Reader) -> tuple[SignatureStatus | None, ...]:
-            self._context_slot(result)
+        def read(result: Reader) -> SignatureStatuses:
             values = _exactly(len(signatures), result.get("value"))
-            return tuple(None if value.raw is None else _status(value) for value in values)
+            return SignatureStatuses(
+                slot=self._context_slot(result),
+                values=tuple(None if value.raw is None else _status(value) for value in values),
+            )
 
         return await self._call("getSignatureStatuses", [[str(signature) for signature in signatures], options], read)
 
     async def transaction(self, signature: Signature) -> ConfirmedTransaction | None:
-        """Fetch a confirmed transaction; None: this node does not have it (yet)."""
+        """Fetch a confirmed transaction; None: this node does not have it (yet). Another one in its place is refused."""
         options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
-        return await self._call("getTransaction", [str(signature), options], _confirmed_transaction)
+
+        def read(result: Reader) -> ConfirmedTransaction | None:
+            return None if result.raw is None else confirmed_transaction(result, signature)
+
+        return await self._call("getTransaction", [str(signature), options], read)
 
     async def prioritization_fees(self, addresses: Sequence[Pubkey]) -> tuple[SlotFee, ...]:
         """Fetch the fees of recent slots on at most MAX_FEE_ACCOUNTS_PER_CALL writable accounts."""
@@ -315,43 +323,43 @@ class Node:
 
     async def _call(self, method: str, params: Sequence[object], read: Callable[[Reader], T]) -> T:
         self._last_id += 1
-        call = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
-        body = json.dumps(call, separators=(",", ":")).encode()
+        call = _Call(method, self._last_id)
+        document = {"jsonrpc": "2.0", "id": call.id, "method": method, "params": params}
+        body = json.dumps(document, separators=(",", ":")).encode()
         try:
             answer = await self._http.request("POST", operation=method, body=body)
-            value = self._read(method, call_id=call["id"], answer=answer, read=read)
+            value = self._read(call, answer, read)
         except TransportError as error:
             self.endpoint_health = self.endpoint_health.failed(error, trio.current_time())
             raise
         self.endpoint_health = self.endpoint_health.answered(trio.current_time())
         return value
 
-    def _read(self, method: str, *, call_id: object, answer: HttpAnswer, read: Callable[[Reader], T]) -> T:
+    def _read(self, call: _Call, answer: HttpAnswer, read: Callable[[Reader], T]) -> T:
         if answer.status != _OK:
-            raise self._http.error(method, self._status_fault(answer), answer.status)
+            raise self._http.error(call.method, self._status_fault(call, answer), answer.status)
         try:
             document = read_json(answer.body)
-            fault = self._error_fault(document)
+            fault = self._error_fault(call, document)
             if fault is None:
-                if document.get("id").raw != call_id:
-                    document.get("id").refuse("belongs to another call")
+                _require_id(call, document.get("id"))
                 return read(document.get("result"))
         except WrongField as wrong:
             fault = answer_fault(Source.NODE, str(wrong))
-        raise self._http.error(method, fault, answer.status)
+        raise self._http.error(call.method, fault, answer.status)
 
-    def _status_fault(self, answer: HttpAnswer) -> Fault:
+    def _status_fault(self, call: _Call, answer: HttpAnswer) -> Fault:
         if answer.status in _STATUS_WITH_RPC_ERROR:
             try:
-                fault = self._error_fault(read_json(answer.body))
+                fault = self._error_fault(call, read_json(answer.body))
             except WrongField:
                 fault = None
             if fault is not None:
                 return fault
         return http_fault(answer.status, answer.headers, Source.NODE)
 
-    def _error_fault(self, document: Reader) -> Fault | None:
-        """Classify the error object of an answer, if there is one. Its id may be null: the node could not read ours.
+    def _error_fault(self, call: _Call, document: Reader) -> Fault | None:
+        """Classify the error object of an answer, if there is one.
 
         An echoed key is cut out before the words are cut to length: half of one would not be recognised.
         """
@@ -361,6 +369,11 @@ class Node:
         code, data = error.get("code").raw, error.maybe("data")
         if type(code) is not int:
             error.get("code").refuse("is not an integer")
+        call_id = document.maybe("id")
+        if call_id is not None:
+            _require_id(call, call_id)
+        elif call.method == "sendTransaction" and code not in _CODES_WITHOUT_ID:
+            raise WrongField("the error has no id: it may be the answer to another call")
         return rpc_fault(code, self._http.redacted(error.get("message").text()), None if data is None else data.raw)
 
     def _context_slot(self, result: Reader) -> int:
@@ -373,6 +386,9 @@ class Node:
         self.endpoint_health = self.endpoint_health.at_slot(slot)
         return slot
 
+    def _read_epoch_info(self, result: Reader) -> EpochInfo:
+        return EpochInfo(slot=self._read_slot(result.get("absoluteSlot")), block_height=result.get("blockHeight").integer())
+
     def _read_blockhash(self, result: Reader) -> LatestBlockhash:
         value = result.get("value")
         return LatestBlockhash(
@@ -380,6 +396,11 @@ class Node:
             last_valid_block_height=value.get("lastValidBlockHeight").integer(),
             context_slot=self._context_slot(result),
         )
+
+
+def _require_id(call: _Call, call_id: Reader) -> None:
+    if call_id.raw != call.id:
+        call_id.refuse("belongs to another call")
 
 
 def _options(**fields: object) -> dict[str, object]:
@@ -449,7 +470,7 @@ def _slot_fees(result: Reader) -> tuple[SlotFee, ...]:
     )
 
 
-def _simulation(slot: int, value: Reader, static_keys: tuple[Pubkey, ...], account_count: int) -> Simulation:
+def _simulation(slot: int, value: Reader, static_keys: tuple[Pubkey, ...]) -> Simulation:
     error = value.get("err").raw
     balances = _simulated_balances(value, static_keys)
     return Simulation(
@@ -458,11 +479,8 @@ def _simulation(slot: int, value: Reader, static_keys: tuple[Pubkey, ...], accou
         logs=_logs(value.maybe("logs")),
         # A transaction that did not load used none, and some nodes then leave it out.
         units_consumed=0 if error is not None and value.maybe("unitsConsumed") is None else value.get("unitsConsumed").integer(),
-        return_data=_return_data(value.maybe("returnData")),
         fee_lamports=Lamports(0 if balances is None else value.get("fee").integer()),
         balances=balances,
-        accounts=() if (accounts := value.maybe("accounts")) is None else _accounts(accounts, account_count),
-        replacement=_replacement(value.maybe("replacementBlockhash")),
     )
 
 
@@ -472,22 +490,8 @@ def _simulated_balances(value: Reader, static_keys: tuple[Pubkey, ...]) -> Balan
     return _balances(value, (*static_keys, *_loaded_addresses(value)))
 
 
-def _replacement(value: Reader | None) -> ReplacementBlockhash | None:
-    if value is None:
-        return None
-    return ReplacementBlockhash(
-        blockhash=value.get("blockhash").blockhash(), last_valid_block_height=value.get("lastValidBlockHeight").integer()
-    )
-
-
 def _logs(logs: Reader | None) -> tuple[str, ...]:
     return () if logs is None else tuple(line.text() for line in logs.items())
-
-
-def _return_data(value: Reader | None) -> ReturnData | None:
-    if value is None:
-        return None
-    return ReturnData(program=value.get("programId").pubkey(), data=value.get("data").encoded_bytes())
 
 
 def _loaded_addresses(meta: Reader) -> list[Pubkey]:
@@ -525,42 +529,19 @@ def _token_balance(row: Reader, key_count: int) -> TokenBalance:
     )
 
 
-def _confirmed_transaction(result: Reader) -> ConfirmedTransaction | None:
-    if result.raw is None:
-        return None
+def confirmed_transaction(result: Reader, signature: Signature) -> ConfirmedTransaction:
+    """Read a transaction with this signature; raises WrongField, also if it is another one."""
     meta, transaction = result.get("meta"), result.get("transaction")
-    message = transaction.get("message")
-    keys = (*(key.pubkey() for key in message.get("accountKeys").items()), *_loaded_addresses(meta))
-    instructions = tuple(_instruction(item, keys) for item in message.get("instructions").items())
+    signatures = transaction.get("signatures").items()
+    if not signatures or signatures[0].raw != str(signature):
+        transaction.get("signatures").refuse("are those of another transaction")
+    static_keys = [key.pubkey() for key in transaction.get("message").get("accountKeys").items()]
     return ConfirmedTransaction(
         slot=result.get("slot").integer(),
         error=meta.get("err").raw,
         fee_lamports=_lamports(meta.get("fee")),
-        signature_count=len(transaction.get("signatures").items()),
-        balances=_balances(meta, keys),
+        signature_count=len(signatures),
+        balances=_balances(meta, (*static_keys, *_loaded_addresses(meta))),
         logs=_logs(meta.maybe("logMessages")),
-        return_data=_return_data(meta.maybe("returnData")),
         units_consumed=0 if (units := meta.maybe("computeUnitsConsumed")) is None else units.integer(),
-        instructions=instructions,
-        inner_instructions=_inner_instructions(meta.maybe("innerInstructions"), keys, len(instructions)),
     )
-
-
-def _instruction(instruction: Reader, keys: Sequence[Pubkey]) -> ExecutedInstruction:
-    height = instruction.maybe("stackHeight")
-    return ExecutedInstruction(
-        program=keys[instruction.get("programIdIndex").integer(len(keys) - 1)],
-        accounts=tuple(keys[item.integer(len(keys) - 1)] for item in instruction.get("accounts").items()),
-        data=instruction.get("data").base58_bytes(),
-        stack_height=None if height is None else height.integer(),
-    )
-
-
-def _inner_instructions(
-    groups: Reader | None, keys: Sequence[Pubkey], instruction_count: int
-) -> tuple[tuple[ExecutedInstruction, ...], ...]:
-    inner: list[tuple[ExecutedInstruction, ...]] = [()] * instruction_count
-    for group in [] if groups is None else groups.items():
-        index = group.get("index").integer(instruction_count - 1)
-        inner[index] += tuple(_instruction(item, keys) for item in group.get("instructions").items())
-    return tuple(inner)

@@ -25,7 +25,8 @@ from executor.network.transport import (
 )
 
 RECEIVE_BYTES = 64 * 1024
-_FOREIGN_ERRORS = (OSError, ssl.CertificateError, trio.BrokenResourceError, trio.ClosedResourceError)
+# A UnicodeError: a name that cannot be encoded for the name service.
+_FOREIGN_ERRORS = (OSError, UnicodeError, ssl.CertificateError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 @define(eq=False)

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from executor.errors import ErrorCode
 from executor.faults import Fault, TransportError, transaction_fault
 from executor.log import Log
-from executor.model import Fill, Sent, Token
+from executor.model import Fill, Landed, Sent, Signed, Token
 from executor.network.nodes import Nodes
 from executor.network.solana import ConfirmedTransaction
 from executor.programs import JUPITER_PROGRAM
@@ -24,6 +24,8 @@ from executor.units import LAMPORTS_PER_SIGNATURE, Lamports
 RETURN_BYTES = 8
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 1.0
+FETCH_SECONDS = 10.0
+"""Real nodes take up to a second or two from the status to the transaction."""
 
 
 @frozen(kw_only=True)
@@ -35,28 +37,38 @@ class Sides:
     output: Token
 
 
-async def read_fill(sent: Sent, *, nodes: Nodes, wallet: Pubkey, log: Log) -> Fill:
+async def read_fill(sent: Sent, landed: Landed, *, nodes: Nodes, wallet: Pubkey, log: Log) -> Fill | None:
     """Fetch the transaction and read it. A node knows of it some time after its status, so this asks until one does.
 
-    Waits without a limit of its own: that the trade succeeded is certain, its amounts are not to be guessed.
+    None: no node had it within FETCH_SECONDS, or what they had contradicts the status. Then neither is to be believed.
     """
     order = sent.signed.order
-    transaction = await _fetch(sent, nodes=nodes, log=log)
-    return fill_of(transaction, sides=Sides(wallet=wallet, input=order.input, output=order.output))
+    with trio.move_on_after(FETCH_SECONDS):
+        transaction = await _fetch(sent.signed, landed, nodes=nodes, log=log)
+        return fill_of(transaction, sides=Sides(wallet=wallet, input=order.input, output=order.output))
+    return None
 
 
-async def _fetch(sent: Sent, *, nodes: Nodes, log: Log) -> ConfirmedTransaction:
+async def _fetch(signed: Signed, landed: Landed, *, nodes: Nodes, log: Log) -> ConfirmedTransaction:
     pause = FIRST_RETRY_SECONDS
     while True:
         try:
-            found = await nodes.ask(lambda node: node.transaction(sent.signed.signature), operation="getTransaction")
+            found = await nodes.ask_once(lambda node: node.transaction(signed.signature), operation="getTransaction")
         except TransportError as error:
             log.warning("fill.unavailable", problem=str(error))
             found = None
-        if found is not None:
+        if found is not None and _is_ours(found, signed, landed):
             return found
+        if found is not None:
+            log.warning("fill.contradicts", slot=found.slot, error=found.error_text, status_slot=landed.slot)
         await trio.sleep(pause)
         pause = min(pause * 2, MAX_RETRY_SECONDS)
+
+
+def _is_ours(transaction: ConfirmedTransaction, signed: Signed, landed: Landed) -> bool:
+    """Whether it has our accounts, and ended as its status says."""
+    keys = tuple(signed.message.account_keys)
+    return transaction.account_keys[: len(keys)] == keys and (transaction.error is not None) == landed.reverted
 
 
 def fill_of(transaction: ConfirmedTransaction, *, sides: Sides) -> Fill:

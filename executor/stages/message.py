@@ -27,6 +27,7 @@ def with_budget(built: Built, budget: ComputeBudget) -> tuple[Instruction, ...]:
 def compile_message(built: Built, budget: ComputeBudget, *, payer: Pubkey, blockhash: Hash) -> MessageV0:
     """Compile, read back, compare. Raises Rejected(TRANSACTION_TOO_LARGE, TRANSACTION_FOREIGN)."""
     instructions = with_budget(built, budget)
+    _require_fit(instructions)
     try:
         message = MessageV0.try_compile(payer, list(instructions), list(built.lookup_tables), blockhash)
     except CompileError as error:
@@ -36,13 +37,22 @@ def compile_message(built: Built, budget: ComputeBudget, *, payer: Pubkey, block
     return message
 
 
+def _require_fit(instructions: tuple[Instruction, ...]) -> None:
+    """Refuse what cannot fit before it is compiled: beyond 65535 of anything the compiler panics instead of saying so."""
+    least = sum(1 + len(instruction.accounts) + len(instruction.data) for instruction in instructions)
+    if least > PACKET_BYTES:
+        raise _too_large(least)
+
+
+def _too_large(size: int) -> Rejected:
+    return Rejected(ErrorCode.TRANSACTION_TOO_LARGE, f"the transaction has {size} bytes, the network carries {PACKET_BYTES}")
+
+
 def to_wire(message: MessageV0, signature: Signature) -> bytes:
     """The bytes that travel. Raises Rejected(TRANSACTION_TOO_LARGE) above the network's packet size."""
     wire = bytes(VersionedTransaction.populate(message, [signature]))
     if len(wire) > PACKET_BYTES:
-        raise Rejected(
-            ErrorCode.TRANSACTION_TOO_LARGE, f"the transaction has {len(wire)} bytes, the network carries {PACKET_BYTES}"
-        )
+        raise _too_large(len(wire))
     return wire
 
 

@@ -8,7 +8,9 @@ from executor.model import Landed, Sent
 async def monitor(sent: Sent, *, confirmations: Confirmations) -> Landed:
     """Wait, without a limit of its own, for the confirmation. Raises Expired when it is proved that there will be none."""
     signed = sent.signed
-    landed = await confirmations.landed(signed.signature, last_valid_block_height=signed.last_valid_block_height)
+    landed = await confirmations.landed(
+        signed.signature, blockhash=signed.blockhash, last_valid_block_height=signed.last_valid_block_height
+    )
     if landed is None:
         raise Expired(
             ErrorCode.TRANSACTION_EXPIRED,

@@ -6,8 +6,7 @@ preflight, or could not accept them at all, forwarded nothing. Only when every n
 over without looking at the chain.
 """
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -22,21 +21,24 @@ _REFUSALS = frozenset({Reaction.REJECT, Reaction.REQUOTE, Reaction.REBUILD})
 
 async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> None:
     """Send to every node, once. Raises Rejected if their answers prove that none of them has forwarded anything."""
-    answers = await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight)
+    _require_possible(await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log))
+
+
+async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, block_height: Callable[[], int], log: Log) -> None:
+    """Send the same bytes again and again, until cancelled, or no block can take them any more.
+
+    Without preflight: it would only say that they are known already.
+    """
+    while block_height() <= signed.last_valid_block_height:
+        await trio.sleep(every_seconds)
+        await _send_round(signed, nodes=nodes, skip_preflight=True, log=log)
+
+
+async def _send_round(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> Sequence[str | TransportError]:
+    answers = await nodes.every(lambda node: node.send(signed.wire, skip_preflight=skip_preflight))
     refusals = [answer for answer in answers if isinstance(answer, TransportError)]
     log.info("send.answered", accepted=len(answers) - len(refusals), refusals=[str(refusal) for refusal in refusals])
-    _require_possible(answers)
-
-
-async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float) -> NoReturn:
-    """Send the same bytes again and again, until cancelled. Without preflight: it would only say that they are known already."""
-    while True:
-        await trio.sleep(every_seconds)
-        await _send_round(signed, nodes=nodes, skip_preflight=True)
-
-
-async def _send_round(signed: Signed, *, nodes: Nodes, skip_preflight: bool) -> Sequence[str | TransportError]:
-    return await nodes.every(lambda node: node.send(signed.wire, skip_preflight=skip_preflight))
+    return answers
 
 
 def _require_possible(answers: Sequence[str | TransportError]) -> None:

@@ -11,14 +11,13 @@ from executor.chainstate.fees import choose_fee, choose_price
 from executor.config import FeeSettings
 from executor.errors import ErrorCode, Rejected
 from executor.faults import transaction_fault
-from executor.model import Built, ComputeBudget, Simulated
+from executor.model import Built, ComputeBudget, Simulated, Verified
 from executor.network.nodes import Nodes
 from executor.network.solana import Simulation
-from executor.programs import JUPITER_PROGRAM
 from executor.stages.changes import WalletChanges, wallet_changes
 from executor.stages.message import compile_message, to_wire
 from executor.stages.upstream import rejecting
-from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, ceil_div, minimum_out, ui_text
+from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, ceil_div, ui_text
 
 LIMIT_HEADROOM_PERCENT = 120
 """Jupiter's own recommendation: the limit is 1.2 times what the simulation used."""
@@ -35,11 +34,12 @@ class SimulationSettings:
     fees: FeeSettings
 
 
-async def simulate(built: Built, *, nodes: Nodes, blockhash: Hash, mark: int, settings: SimulationSettings) -> Simulated:
+async def simulate(verified: Verified, *, nodes: Nodes, blockhash: Hash, mark: int, settings: SimulationSettings) -> Simulated:
     """Run the transaction on a node without signing it; decide the compute budget. Raises Rejected.
 
     `mark`, 0 to MARKS - 1, must differ between transactions that are equal otherwise and may share a blockhash.
     """
+    built = verified.built
     trial = _trial_budget(built, settings.fees)
     message = compile_message(built, trial, payer=settings.wallet, blockhash=blockhash)
     wire = to_wire(message, Signature.default())
@@ -47,14 +47,13 @@ async def simulate(built: Built, *, nodes: Nodes, blockhash: Hash, mark: int, se
         simulation = await nodes.ask(lambda node: node.simulate(wire, commitment="processed"), operation="simulateTransaction")
     _require_success(simulation)
     changes = _changes(simulation, message.account_keys, settings.wallet)
-    out_amount = _require_agreement(built, simulation, changes)
+    _require_agreement(built, simulation, changes)
     budget, fee = _budget(built, simulation.units_consumed, mark, settings.fees)
     return Simulated(
         built=built,
         budget=budget,
         priority_fee_lamports=fee,
         units_consumed=simulation.units_consumed,
-        out_amount=out_amount,
     )
 
 
@@ -98,13 +97,12 @@ def _changes(simulation: Simulation, static_keys: Sequence[Pubkey], wallet: Pubk
     return wallet_changes(sheet, wallet=wallet)
 
 
-def _require_agreement(built: Built, simulation: Simulation, changes: WalletChanges) -> int:
+def _require_agreement(built: Built, simulation: Simulation, changes: WalletChanges) -> None:
     """What leaves is what was ordered, what arrives is within the slippage, and nothing else of ours moves."""
-    order, quote = built.quoted.order, built.quoted.quote
+    order, least = built.quoted.order, built.quoted.minimum_out_amount
     fee = simulation.fee_lamports
     spent = -changes.of(order.input.mint, fee_lamports=fee)
     out_amount = changes.of(order.output.mint, fee_lamports=fee)
-    least = minimum_out(quote.out_amount, order.max_slippage_bps)
     problems = []
     if spent != order.in_amount:
         problems.append(f"{ui_text(spent, order.input.decimals)} {order.input.symbol} leave the wallet")
@@ -116,7 +114,6 @@ def _require_agreement(built: Built, simulation: Simulation, changes: WalletChan
     problems += _strays(built, changes, fee)
     if problems:
         raise Rejected(ErrorCode.SIMULATION_DISAGREES, "the simulated transaction differs from the quote: " + "; ".join(problems))
-    return _returned(simulation) or out_amount
 
 
 def _strays(built: Built, changes: WalletChanges, fee_lamports: int) -> list[str]:
@@ -128,10 +125,3 @@ def _strays(built: Built, changes: WalletChanges, fee_lamports: int) -> list[str
     if lamports and not any(token.is_native for token in sides):
         strays.append(f"{lamports} lamports")
     return [f"{stray} move besides" for stray in strays]
-
-
-def _returned(simulation: Simulation) -> int | None:
-    """What the swap program says that it delivered."""
-    if simulation.return_data is None or simulation.return_data.program != JUPITER_PROGRAM:
-        return None
-    return int.from_bytes(simulation.return_data.data[:8], "little")

@@ -13,7 +13,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from executor.errors import ErrorCode, Rejected
-from executor.model import NATIVE_MINT, Built, Order
+from executor.model import NATIVE_MINT, Built, Order, Verified
 from executor.programs import (
     ASSOCIATED_TOKEN_PROGRAM,
     COMPUTE_BUDGET_PROGRAM,
@@ -53,7 +53,7 @@ class Expectation:
     platform_fee_bps: int
 
 
-def verify(built: Built, *, wallet: Pubkey) -> None:
+def verify(built: Built, *, wallet: Pubkey) -> Verified:
     """Return if the instructions do what was asked and nothing else. Raises Rejected(TRANSACTION_FOREIGN): all that is wrong."""
     expected = _expectation(built, wallet)
     problems = [
@@ -67,6 +67,7 @@ def verify(built: Built, *, wallet: Pubkey) -> None:
         raise Rejected(
             ErrorCode.TRANSACTION_FOREIGN, "the transaction is not what was asked for, it was not signed: " + "; ".join(problems)
         )
+    return Verified(built=built)
 
 
 def _expectation(built: Built, wallet: Pubkey) -> Expectation:
@@ -77,7 +78,7 @@ def _expectation(built: Built, wallet: Pubkey) -> Expectation:
         source=associated_token_address(wallet, order.input.mint, order.input.program),
         destination=associated_token_address(wallet, order.output.mint, order.output.program),
         wrapped_sol=associated_token_address(wallet, NATIVE_MINT, TOKEN_PROGRAM),
-        minimum_out_amount=minimum_out(quote.out_amount, order.max_slippage_bps),
+        minimum_out_amount=built.quoted.minimum_out_amount,
         platform_fee_bps=quote.platform_fee_bps,
     )
 
@@ -108,7 +109,7 @@ def _whole_problems(instructions: tuple[Instruction, ...], expected: Expectation
 
 def _table_problems(tables: tuple[AddressLookupTableAccount, ...], expected: Expectation) -> list[str]:
     """A table is what a node says that it is: had it lied, the chain would put a stranger in the place of what we looked up."""
-    own = {expected.wallet, expected.source, expected.destination, expected.wrapped_sol}
+    own = {expected.wallet, expected.source, expected.destination, expected.wrapped_sol, expected.order.fee_account}
     return [f"the lookup table {table.key} stands for accounts of ours" for table in tables if own & set(table.addresses)]
 
 
@@ -165,6 +166,8 @@ def _amount_problems(route: Route, expected: Expectation) -> list[str]:
         problems.append(f"is content with {least} out, the request with no less than {expected.minimum_out_amount}")
     if route.platform_fee_bps != expected.platform_fee_bps:
         problems.append(f"takes a fee of {route.platform_fee_bps} bps instead of {expected.platform_fee_bps}")
+    if expected.platform_fee_bps and route.layout.platform_fee is None:
+        problems.append(f"is a {route.layout.name}, which does not show into which account the platform fee goes")
     if route.positive_slippage_bps:
         problems.append(f"takes {route.positive_slippage_bps} bps of a better price")
     return problems
@@ -173,6 +176,7 @@ def _amount_problems(route: Route, expected: Expectation) -> list[str]:
 def _account_problems(route: Route, expected: Expectation) -> list[str]:
     layout, order = route.layout, expected.order
     absent = JUPITER_PROGRAM  # how Anchor writes an optional account that is not given
+    fee_accounts = {order.fee_account} if expected.platform_fee_bps else {order.fee_account, absent}
     wanted: dict[str, tuple[int | None, frozenset[Pubkey]]] = {
         "authority": (layout.authority, frozenset({expected.wallet})),
         "source account": (layout.source, frozenset({expected.source})),
@@ -180,7 +184,7 @@ def _account_problems(route: Route, expected: Expectation) -> list[str]:
         "other destination": (layout.other_destination, frozenset({absent, expected.destination})),
         "source mint": (layout.source_mint, frozenset({order.input.mint})),
         "destination mint": (layout.destination_mint, frozenset({order.output.mint})),
-        "platform fee account": (layout.platform_fee, frozenset({order.fee_account or absent, absent})),
+        "platform fee account": (layout.platform_fee, frozenset(filter(None, fee_accounts))),
         "event authority": (layout.event_authority, frozenset({JUPITER_EVENT_AUTHORITY})),
         "program": (layout.program, frozenset({JUPITER_PROGRAM})),
     }

@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from executor.errors import ConfigError
+from executor.paths import expanded
 from executor.wallet.signer import KeypairSigner
 
 KEYPAIR_BYTES = 64
@@ -32,7 +33,7 @@ def load_wallet(path: str | Path) -> KeypairSigner:
 
     Symbolic links are followed; what they lead to is checked. Blocks on the disk. Raises WalletError.
     """
-    given = Path(path).expanduser()
+    given = expanded(path)
     try:
         real = Path(os.path.realpath(given, strict=True))
         _check_directories(real, given)
@@ -123,7 +124,7 @@ def create_keypair_file(path: str | Path) -> Pubkey:
 
     Missing directories are made. An existing file is never touched. Raises WalletError.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     keypair = Keypair()
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

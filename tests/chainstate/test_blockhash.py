@@ -71,6 +71,40 @@ async def test_a_lagging_node_does_not_replace_what_is_held(autojump_clock: trio
     assert blockhashes.age_seconds() == 0.0
 
 
+async def test_a_slot_that_was_a_lie_does_not_stop_trading_for_good(autojump_clock: trio.testing.MockClock) -> None:
+    """One answer from far in the future makes all others look old: they count again when it is too old to sign with."""
+    node = FakeNode()
+    blockhashes = make_blockhashes(node)
+    node.context_slot = 10_000_000
+    await blockhashes.refresh()
+    node.context_slot, node.height = 1_101, 1_001
+    await trio.sleep(9)
+    await blockhashes.refresh()
+    assert blockhashes.current().blockhash == hash_of(1_000)
+    await trio.sleep(2)
+    await blockhashes.refresh()
+
+    assert blockhashes.current().blockhash == hash_of(1_001)
+    assert blockhashes.age_seconds() == 0.0
+
+
+async def test_blocks_go_by(autojump_clock: trio.testing.MockClock) -> None:
+    """`passed` waits for the first height above the one that is named."""
+    node = FakeNode()
+    blockhashes = make_blockhashes(node)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(blockhashes.run)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(5) as scope:
+            await blockhashes.passed(1_000)
+        assert scope.cancelled_caught
+        node.height, node.context_slot = 1_001, 1_200
+        await blockhashes.passed(1_000)
+        assert trio.current_time() - began < 8
+        nursery.cancel_scope.cancel()
+
+
 async def test_failing_nodes_leave_the_old_value_with_its_age(autojump_clock: trio.testing.MockClock) -> None:
     """Until it is older than its limit: then trades are refused, and the value is still there to look at."""
     node = FakeNode()

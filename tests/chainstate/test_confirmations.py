@@ -22,6 +22,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 LAST_VALID = 1_150
 SIGNATURE = signature_of(1)
+BLOCKHASH = hash_of(7)
 
 
 def status(confirmation: Commitment = "confirmed", *, slot: int = 900, failed: bool = False) -> SignatureStatus:
@@ -46,7 +47,7 @@ class Polling:
 
     async def landed(self, signature: Signature = SIGNATURE) -> Landed | None:
         """Wait for a signature."""
-        return await self.confirmations.landed(signature, last_valid_block_height=LAST_VALID)
+        return await self.confirmations.landed(signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID)
 
     async def rise(self, height: int, but: int | None = None) -> None:
         """Let the chain grow to a block height on every node but one, and the daemon's blockhash with it."""
@@ -97,7 +98,7 @@ async def test_confirmed_has_landed(confirmation: Commitment, failed: bool, auto
         p.nodes[0].recent[SIGNATURE] = status(confirmation, slot=901, failed=failed)
         landed = await p.landed()
 
-        assert landed == Landed(slot=901, confirmed_at=p.began + 0.1)
+        assert landed == Landed(slot=901, reverted=failed, confirmed_at=p.began + 0.1)
         assert p.confirmations.watched() == 0
 
 
@@ -119,7 +120,7 @@ async def test_processed_is_not_success_and_may_vanish(autojump_clock: trio.test
             assert results == []
             node.recent[SIGNATURE] = status("confirmed", slot=905)
 
-        assert results == [Landed(slot=905, confirmed_at=p.began + 1.6)]
+        assert results == [Landed(slot=905, reverted=False, confirmed_at=p.began + 1.6)]
 
 
 async def test_a_failing_node_is_no_answer(autojump_clock: trio.testing.MockClock) -> None:
@@ -222,8 +223,9 @@ async def test_expired_when_every_node_proves_it(autojump_clock: trio.testing.Mo
         assert landed is None
         for node in p.nodes:
             operations = [call.operation for call in node.calls]
-            assert operations.index("getBlockHeight") < operations.index("history")
-            assert [call.asked for call in node.called("getBlockHeight")] == ["confirmed"]
+            assert operations.index("getEpochInfo") < operations.index("isBlockhashValid") < operations.index("history")
+            assert [call.asked for call in node.called("getEpochInfo")] == ["confirmed"]
+            assert [call.asked for call in node.called("isBlockhashValid")] == [(BLOCKHASH, "confirmed", LAST_VALID + 101)]
             assert [call.asked for call in node.called("history")] == [(SIGNATURE,)]
 
 
@@ -270,6 +272,35 @@ async def test_one_lagging_node_leaves_it_unresolved(odd: int, autojump_clock: t
         assert results == [None]
         assert len(p.log.named("confirmations.expiry_not_proved")) == 3
         assert p.nodes[odd].called("history") == [call for call in p.nodes[odd].calls if call.at > p.began + 6][-1:]
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+async def test_a_last_valid_height_that_was_a_lie_is_no_proof(odd: int, autojump_clock: trio.testing.MockClock) -> None:
+    """One node told us the height, too low; as long as any node takes the blockhash, the transaction may land."""
+    async with polling(2) as p:
+        await p.rise(LAST_VALID + 1)
+        p.nodes[odd].valid_blockhashes.add(BLOCKHASH)
+        with trio.move_on_after(60) as scope:
+            await p.landed()
+        assert scope.cancelled_caught
+
+        p.nodes[odd].valid_blockhashes.clear()
+        assert await p.landed() is None
+
+
+@pytest.mark.parametrize("lagging", ["statuses_slot", "validity_slot"])
+async def test_two_machines_behind_one_url_are_no_proof(lagging: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The height comes from a machine that has passed it, and what is missing from one that is a slot behind."""
+    async with polling(2) as p:
+        await p.rise(LAST_VALID + 1)
+        setattr(p.nodes[1], lagging, p.nodes[1].context_slot - 1)
+        with trio.move_on_after(60) as scope:
+            await p.landed()
+        assert scope.cancelled_caught
+        assert len(p.log.named("confirmations.expiry_not_proved")) > 20
+
+        setattr(p.nodes[1], lagging, p.nodes[1].context_slot)
+        assert await p.landed() is None
 
 
 @pytest.mark.parametrize("odd", [0, 1])
@@ -341,10 +372,10 @@ async def test_a_node_that_hangs_in_a_proof_does_not_hold_up_other_trades(autoju
             nursery.start_soon(p.landed)
             await trio.sleep(10)
             p.nodes[0].recent[other] = status()
-            landed = await p.confirmations.landed(other, last_valid_block_height=LAST_VALID + 100)
+            landed = await p.confirmations.landed(other, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID + 100)
 
-            assert landed == Landed(slot=900, confirmed_at=p.began + 10.1)
-            assert len(p.nodes[1].called("getBlockHeight")) == 1
+            assert landed == Landed(slot=900, reverted=False, confirmed_at=p.began + 10.1)
+            assert len(p.nodes[1].called("getEpochInfo")) == 1
             nursery.cancel_scope.cancel()
 
 
@@ -370,7 +401,8 @@ async def test_confirmation_and_expiry_over_real_sockets() -> None:
     log, results = RecordedLog(), {}
     async with open_nodes(2) as (nodes, upstreams):
         for upstream in upstreams:
-            upstream.always("getBlockHeight", rpc_result(LAST_VALID + 1))
+            upstream.always("getEpochInfo", rpc_result({"absoluteSlot": 500, "blockHeight": LAST_VALID + 1}))
+            upstream.always("isBlockhashValid", rpc_result(context(value=False)))
             upstream.always("getSignatureStatuses", statuses({landed: CONFIRMED}))
             value = {"blockhash": str(hash_of(1)), "lastValidBlockHeight": LAST_VALID + 151}
             upstream.always("getLatestBlockhash", rpc_result(context(value)))
@@ -382,7 +414,7 @@ async def test_confirmation_and_expiry_over_real_sockets() -> None:
         )
 
         async def wait(signature: Signature) -> None:
-            results[signature] = await confirmations.landed(signature, last_valid_block_height=LAST_VALID)
+            results[signature] = await confirmations.landed(signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID)
 
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:

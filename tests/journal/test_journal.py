@@ -1,5 +1,6 @@
 """The durable log: what was acknowledged is on disk, in order; no failure of the disk is taken for success or hangs anybody."""
 
+import fcntl
 import os
 import resource
 import sqlite3
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -223,6 +225,96 @@ async def test_nothing_is_taken_of_a_request_whose_acceptance_is_missing(path: P
         assert journal.entries("a") == []
 
 
+NOT_ACCEPTED = [state for state in State if state is not State.ACCEPTED]
+
+
+def life(request_id: str, last: State) -> list[Entry]:
+    """A trade as it came to this state; every signature is another one."""
+    entries = [accepted(request_id), signed(request_id, f"of {request_id}"), step(request_id, State.SENT), step(request_id, last)]
+    return {
+        State.ACCEPTED: entries[:1],
+        State.SIGNED: entries[:2],
+        State.SENT: entries[:3],
+        State.DENIED: [entries[0], entries[-1]],
+    }.get(last, entries)
+
+
+async def test_a_denied_request_may_be_accepted_anew(path: Path) -> None:
+    """Nothing was signed, and what stood in the way may have passed; as often as it takes, also by a later process."""
+    lives = [*life("a", State.DENIED), *life("a", State.DENIED)]
+    async with running(path) as journal:
+        for entry in lives:
+            await journal.append(entry)
+    last = life("a", State.SUCCEEDED)
+    async with running(path) as journal:
+        for entry in last:
+            await journal.append(entry)
+
+        assert list(journal.entries("a")) == [*lives, *last]
+
+
+async def test_the_end_and_the_new_beginning_may_share_a_commit(path: Path) -> None:
+    """A caller who asks again at once is faster than the disk."""
+    with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
+        for entry in (*life("a", State.DENIED), accepted("a"), signed("a", "sig")):
+            journal.append_soon(entry)
+        before = transactions(path)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)
+            nursery.cancel_scope.cancel()
+
+        assert transactions(path) - before == 1
+        assert [entry.state.name for entry in journal.entries("a")] == ["ACCEPTED", "DENIED", "ACCEPTED", "SIGNED"]
+
+
+@pytest.mark.parametrize("last", [state for state in State if state is not State.DENIED])
+async def test_after_anything_but_a_denial_nothing_is_accepted_anew(last: State, path: Path) -> None:
+    """It may have been signed, and what was signed may land: a second life could be a second swap."""
+    async with running(path) as journal:
+        for entry in life("a", last):
+            await journal.append(entry)
+        with pytest.raises(EntryRefused):
+            await journal.append(accepted("a"))
+
+        assert list(journal.entries("a")) == life("a", last)
+
+
+@pytest.mark.parametrize("state", NOT_ACCEPTED)
+async def test_a_denied_request_takes_nothing_before_it_is_accepted_anew(state: State, path: Path) -> None:
+    """Whose new acceptance the disk lost must not be signed on the strength of the old one."""
+    async with running(path) as journal:
+        for entry in life("a", State.DENIED):
+            await journal.append(entry)
+        with no_space_left():
+            journal.append_soon(accepted("a"))
+            with pytest.raises(JournalError):
+                await journal.append(accepted("b"))
+        entry = signed("a", "sig") if state is State.SIGNED else step("a", state)
+        with pytest.raises(EntryRefused):
+            await journal.append(entry)
+
+        assert list(journal.entries("a")) == life("a", State.DENIED)
+
+
+async def test_the_denial_of_one_request_opens_no_other(path: Path) -> None:
+    """Each request has its own lives."""
+    async with running(path) as journal:
+        for entry in (accepted("b"), *life("a", State.DENIED)):
+            await journal.append(entry)
+        with pytest.raises(EntryRefused):
+            await journal.append(accepted("b"))
+        await journal.append(signed("b", "sig"))
+
+
+async def test_a_signature_stays_its_life_s_own(path: Path) -> None:
+    """Also after a denial: equal bytes in two lives would be one transaction."""
+    async with running(path) as journal:
+        for entry in (*life("a", State.SUCCEEDED), *life("b", State.DENIED), accepted("b")):
+            await journal.append(entry)
+        with pytest.raises(EntryRefused):
+            await journal.append(signed("b", "of a"))
+
+
 async def test_a_full_waiting_list_refuses_and_then_drains(path: Path) -> None:
     """Overload is refused, not buffered; whatever had been taken becomes durable."""
     with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
@@ -331,6 +423,44 @@ async def test_a_lock_that_another_program_holds_is_an_error_in_the_end(path: Pa
                 other.execute("ROLLBACK")
 
         assert seen == 0
+        assert len(journal.entries("a")) == 1
+
+
+SHM_HEADER_COPY_BYTES = 48
+SHM_LOCKS_AT = 120
+"""The write-ahead log's index in shared memory: its header twice, and from here on a byte for each lock: write, .., recover."""
+
+
+@contextmanager
+def recovery_by_another_program(path: Path) -> Iterator[None]:
+    """Leave the index as if somebody had died in the middle of writing it, with somebody else at work on its repair.
+
+    The locks are of the open file and not of the process (F_OFD_SETLK): so this process's own SQLite meets them as well.
+    """
+    index = os.open(f"{path}-shm", os.O_RDWR)
+    try:
+        for lock in (SHM_LOCKS_AT, SHM_LOCKS_AT + 2):
+            fcntl.fcntl(index, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, lock, 1, 0))
+        whole = os.pread(index, SHM_HEADER_COPY_BYTES, 0)
+        os.pwrite(index, bytes(byte ^ 0xFF for byte in whole), 0)
+        yield
+        os.pwrite(index, whole, 0)
+        fcntl.fcntl(index, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
+    finally:
+        os.close(index)
+
+
+async def test_a_busy_file_is_not_waited_for_by_a_reader(path: Path) -> None:
+    """It reads on the event loop: a wait for somebody's lock would stop every trade. It is an error, and a passing one."""
+    async with running(path) as journal:
+        await journal.append(accepted("a"))
+        with recovery_by_another_program(path):
+            began = time.monotonic()
+            with pytest.raises(JournalError, match="cannot be read"):
+                journal.entries("a")
+            waited = time.monotonic() - began
+
+        assert waited < 1.0
         assert len(journal.entries("a")) == 1
 
 

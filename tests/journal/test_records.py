@@ -197,6 +197,56 @@ def test_the_outcome_after_a_send_is_the_outcome() -> None:
     assert stored(*entries).outcome == outcome
 
 
+DENIAL = Denied(ErrorCode.BALANCE_INSUFFICIENT, "too little", amount=1)
+LATER = Denied(ErrorCode.PRICE_MOVED, "too dear", quoted_amount=2)
+
+
+def second_life(*following: Entry) -> records.StoredTrade:
+    """What is read of a request that was denied, accepted anew, and then came as far as that."""
+    order = make_order()
+    denied = records.refused(State.DENIED, "request-1", DENIAL, at_unix_ns=2)
+    return stored(records.accepted(order), denied, records.accepted(order), *following)
+
+
+def test_a_request_that_was_accepted_anew_is_not_denied_any_more() -> None:
+    """Nothing is signed yet: a restart that finds this tells that nothing was sent, not the old refusal."""
+    trade = second_life()
+
+    assert (trade.state, trade.refusal, trade.request) == (State.ACCEPTED, None, make_order().request)
+    assert trade.outcome is not None
+    assert (trade.outcome.status, trade.outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.EXECUTOR_DRAINING)
+    assert trade.outcome.signature is None
+
+
+def test_a_second_life_that_was_signed_is_pending() -> None:
+    """With its signature, whatever was refused before."""
+    again = make_signed(last_valid_block_height=4_711)
+    trade = second_life(records.signed(again, at_unix_ns=5), records.sent("request-1", at_unix_ns=6))
+
+    assert (trade.state, trade.refusal) == (State.SENT, None)
+    assert trade.outcome is not None
+    assert (trade.outcome.status, trade.outcome.signature) == (OutcomeStatus.PENDING, str(again.signature))
+    assert trade.outcome.last_valid_block_height == 4_711
+
+
+def test_the_last_refusal_is_the_refusal() -> None:
+    """Of a request that was denied twice, for different reasons."""
+    trade = second_life(records.refused(State.DENIED, "request-1", LATER, at_unix_ns=5))
+
+    assert (trade.state, trade.outcome) == (State.DENIED, None)
+    assert trade.refusal is not None
+    assert (trade.refusal.code, trade.refusal.message) == (LATER.code, LATER.message)
+    assert dict(trade.refusal.context) == {"quoted_amount": "2"}
+
+
+@given(OUTCOMES, st.sampled_from(sorted(TERMINAL - {State.DENIED}, key=lambda state: state.name)))
+def test_the_outcome_of_a_second_life_is_the_outcome(outcome: Outcome, state: State) -> None:
+    """The refusal before it is history."""
+    trade = second_life(records.ended(state, outcome, at_unix_ns=7))
+
+    assert (trade.state, trade.outcome, trade.refusal) == (state, outcome, None)
+
+
 ALWAYS_WRITTEN = {"request_id", "status", "executed_price", "error_code", "error_stage"}
 
 

@@ -215,6 +215,14 @@ async def test_nobody_listens(transport: str) -> None:
     assert (error.fault.code, error.fault.detail) == (ErrorCode.NODE_UNREACHABLE, "no connection: ECONNREFUSED")
 
 
+async def test_a_name_that_cannot_be_looked_up(transport: str) -> None:
+    """A label that is no encoded one, whatever its prefix says, is a host that nobody finds, and no crash."""
+    async with http_to("http://xn--a/", transport) as http:
+        error = await failure_of(http)
+
+    assert error.fault.code is ErrorCode.NODE_UNREACHABLE
+
+
 async def test_a_server_without_tls_is_not_spoken_to_in_clear(transport: str) -> None:
     """An https endpoint that does not speak TLS is a permanent fault with OpenSSL's own name for it."""
     async with open_upstream() as upstream, http_to(upstream.url.replace("http:", "https:"), transport) as http:
@@ -305,6 +313,9 @@ def test_an_endpoint_is_named_without_secrets(url: str, name: str) -> None:
         f"http://[{SECRET}/",
         f"http://host:{SECRET}",
         f"http://ho st/{SECRET}",
+        f"http://a..b/{SECRET}",
+        f"http://.a/{SECRET}",
+        f"http://{'x' * 64}/{SECRET}",
         f"http://host/\x00{SECRET}",
         "",
     ],

@@ -162,6 +162,41 @@ async def test_a_node_that_lags_is_asked_last() -> None:
         assert await ask_slot(nodes) == 110
 
 
+async def ask_slot_once(nodes: Nodes) -> int | TransportError:
+    """Any question, for one round; the error as a value, because the servers' nursery would wrap it."""
+    try:
+        return await nodes.ask_once(lambda node: node.slot(), operation="getSlot")
+    except TransportError as error:
+        return error
+
+
+async def test_one_round_asks_every_node_once(log: RecordedLog) -> None:
+    """Who asks again anyway gets the round's error at once: no pause, no retry, every node named."""
+    async with open_nodes(2, log) as (nodes, upstreams):
+        upstreams[0].always("getSlot", Reply(503))
+        upstreams[1].always("getSlot", Reply(429, headers=(("retry-after", "30"),)))
+        error = await ask_slot_once(nodes)
+
+        assert isinstance(error, TransportError)
+        assert (error.attempts, error.operation, error.fault.code) == (2, "getSlot", ErrorCode.NODE_UNHEALTHY)
+        assert all(upstream.url in error.endpoint for upstream in upstreams)
+        assert asked(upstreams) == [1, 1]
+        assert log.named("retry.scheduled") == []
+
+
+async def test_one_round_goes_on_to_the_node_that_answers() -> None:
+    """From the healthiest on, like any question; and a refusal of the call itself ends the round."""
+    async with open_nodes(3) as (nodes, upstreams):
+        upstreams[0].script("getSlot", Reset())
+        upstreams[1].script("getSlot", rpc_result(7), rpc_error(-32602, "Invalid params"))
+
+        assert await ask_slot_once(nodes) == 7
+        refusal = await ask_slot_once(nodes)
+        assert isinstance(refusal, TransportError)
+        assert (refusal.endpoint, refusal.fault.reaction) == (upstreams[1].url, Reaction.REJECT)
+        assert asked(upstreams) == [1, 2, 0]
+
+
 async def test_every_node_is_asked_at_the_same_time() -> None:
     """Answers and failures come back in the nodes' order; one that hangs costs no more than its own deadline."""
     async with open_nodes(3, first_timeout_seconds=0.1) as (nodes, upstreams):

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from executor.faults import JsonValue
-from executor.network.reader import Reader, WrongField, decode_base58, read_json
+from executor.network.reader import Reader, WrongField, read_json
 from executor.units import U64_MAX
 
 ADDRESS = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
@@ -36,8 +36,6 @@ RIGHT: list[tuple[object, Callable[[Reader], object], object]] = [
     (SIGNATURE, Reader.signature, SIGNATURE),
     ("AAE=", Reader.base64_bytes, b"\0\1"),
     (["AAE=", "base64"], Reader.encoded_bytes, b"\0\1"),
-    ("12", Reader.base58_bytes, b"\0\1"),
-    ("", Reader.base58_bytes, b""),
     ({"a": 1, "b": 2}, Reader.names, ["a", "b"]),
 ]
 
@@ -72,8 +70,6 @@ WRONG: list[tuple[object, Callable[[Reader], object]]] = [
     ("\u00e9", Reader.base64_bytes),
     (["AAE=", "base58"], Reader.encoded_bytes),
     (["AAE="], Reader.encoded_bytes),
-    ("0OIl", Reader.base58_bytes),
-    ("2" * 14_001, Reader.base58_bytes),
     ({}, Reader.items),
     ([], Reader.names),
 ]
@@ -106,14 +102,6 @@ def test_what_is_not_json_is_not_read(body: bytes) -> None:
     """Garbage, foreign encodings, endless nesting and numbers are one and the same error."""
     with pytest.raises(WrongField, match=r"^the body is not JSON$"):
         read_json(body)
-
-
-@given(st.binary(max_size=64))
-def test_base58_is_decoded_as_solana_encodes_it(data: bytes) -> None:
-    """Against solders' own encoding of 64 bytes, for any content."""
-    signature = Signature.from_bytes(data.rjust(64, b"\0"))
-
-    assert decode_base58(str(signature)) == bytes(signature)
 
 
 @given(st.binary())

@@ -20,7 +20,7 @@ from executor.programs import COMPUTE_BUDGET_PROGRAM, JUPITER_PROGRAM, SYSTEM_PR
 from executor.stages.building import BuildSettings, build
 from executor.stages.message import compile_message, to_wire, with_budget
 from executor.stages.verification import verify
-from executor.units import PACKET_BYTES, Bps, MicroLamports
+from executor.units import PACKET_BYTES, Bps, MicroLamports, minimum_out
 from tests.support.api import api_error, open_jupiter, swap_json
 from tests.support.chain import accounts_by_address, open_nodes, table_info
 from tests.support.mainnet import (
@@ -237,7 +237,12 @@ async def mainnet_built(name: str, *, with_tables: bool) -> tuple[Built, Pubkey]
     held = dict(recorded_table(table) for table in TABLES) if with_tables else {}
     answer["addressLookupTableAddresses"] = [str(address) for address in held]
     order = make_order(SOL, target, in_amount=in_amount, max_slippage_bps=Bps(slippage))
-    quoted = Quoted(order=order, quote=make_quote(order, out_amount), reference_out_amount=out_amount)
+    quoted = Quoted(
+        order=order,
+        quote=make_quote(order, out_amount),
+        reference_out_amount=out_amount,
+        minimum_out_amount=minimum_out(out_amount, slippage),
+    )
     built, _asked = await run(json_reply(answer), quoted=quoted, wallet=wallet, held=held)
     assert isinstance(built, Built)
     return built, wallet
@@ -309,7 +314,7 @@ async def test_the_recorded_answer_without_wrapping_is_refused_for_that_only() -
 
 @pytest.mark.parametrize("name", MAINNET)
 async def test_recorded_answers_are_refused_for_another_order(name: str) -> None:
-    """Another wallet, amount, token, slippage or a better quote: each is seen."""
+    """Another wallet, amount, token, minimum or fee: each is seen."""
     built, wallet = await mainnet_built(name, with_tables=False)
     order, quote = built.quoted.order, built.quoted.quote
     others = [
@@ -317,8 +322,7 @@ async def test_recorded_answers_are_refused_for_another_order(name: str) -> None
         (evolve(built.quoted, order=evolve(order, output=BONK)), wallet, "its destination account is"),
         (evolve(built.quoted, order=evolve(order, input=BONK)), wallet, "its source account is"),
         (evolve(built.quoted, order=evolve(order, output=evolve(order.output, program=TOKEN_2022))), wallet, "its destination"),
-        (evolve(built.quoted, order=evolve(order, max_slippage_bps=Bps(1))), wallet, "is content with"),
-        (evolve(built.quoted, quote=evolve(quote, out_amount=quote.out_amount * 2)), wallet, "is content with"),
+        (evolve(built.quoted, minimum_out_amount=built.quoted.minimum_out_amount + 1), wallet, "is content with"),
         (evolve(built.quoted, quote=evolve(quote, platform_fee_bps=1)), wallet, "takes a fee of 0 bps instead of 1"),
         (built.quoted, WALLET, "its authority is"),
     ]

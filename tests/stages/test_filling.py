@@ -2,7 +2,7 @@
 
 import base64
 import itertools
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,18 +16,19 @@ from solders.signature import Signature
 
 from executor.errors import ErrorCode
 from executor.faults import JsonValue
-from executor.model import Fill, Token
-from executor.network.solana import ConfirmedTransaction
-from executor.stages.filling import Sides, fill_of, read_fill, returned_amount
+from executor.model import Fill, Landed, Token
+from executor.network.retry import Retry
+from executor.network.solana import ConfirmedTransaction, Node
+from executor.stages.filling import FETCH_SECONDS, Sides, fill_of, read_fill, returned_amount
 from executor.units import Lamports, priority_fee
 from tests.support.chain import FakeNode, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
 from tests.support.mainnet import MAINNET_USDC, TRANSACTIONS, recorded_transaction
 from tests.support.recorded import recorded
 from tests.support.sheets import Sheet, sheet_json, u64_base64
-from tests.support.swaps import JUPITER
-from tests.support.upstream import Reply, rpc_error, rpc_result
-from tests.support.values import SOL, USDC, WALLET, key, make_sent
+from tests.support.swaps import JUPITER, make_swap
+from tests.support.upstream import Reply, rpc_error, rpc_result, rpc_wrong_id
+from tests.support.values import LANDED, SOL, USDC, WALLET, key, make_sent, make_signed, make_simulated
 
 RETURN = f"Program return: {JUPITER} "
 SIDES = Sides(wallet=WALLET, input=SOL, output=USDC)
@@ -47,10 +48,7 @@ def transaction(sheet: Sheet, *, logs: tuple[str, ...] = (), error: JsonValue = 
         signature_count=1,
         balances=sheet.made(),
         logs=logs,
-        return_data=None,
         units_consumed=81_000,
-        instructions=(),
-        inner_instructions=(),
     )
 
 
@@ -228,80 +226,180 @@ def test_a_return_that_is_no_amount_is_none(line: str) -> None:
 
 # --- fetching ---
 
+SENT = make_sent(make_signed(make_simulated(make_swap())))
+KEYS = SENT.signed.message.account_keys
+REVERTED = evolve(LANDED, reverted=True)
 
-def landed_json(sheet: Sheet) -> dict[str, Any]:
-    """A transaction as a node tells it."""
-    made = sheet.made()
+
+def swapped() -> Sheet:
+    """0.05 SOL became 6 USDC."""
+    return Sheet().lamports(WALLET, -50_000_000 - 7_500).account(USDC, before=0, after=6_000_000)
+
+
+def ours(*, keys: Sequence[Pubkey] = KEYS, error: JsonValue = None) -> ConfirmedTransaction:
+    """Our transaction as a node has it."""
+    sheet = Sheet().lamports(WALLET, -7_500) if error is not None else swapped()
+    return evolve(transaction(sheet, error=error), balances=sheet.made(keys))
+
+
+def landed_json(**changes: object) -> dict[str, Any]:
+    """Our transaction as a node tells it."""
     return {
         "slot": 500,
         "transaction": {
-            "signatures": [str(Signature.default())],
-            "message": {"accountKeys": [str(k) for k in made.keys], "instructions": []},
+            "signatures": [str(SENT.signed.signature)],
+            "message": {"accountKeys": [str(k) for k in KEYS], "instructions": []},
         },
-        "meta": {"err": None, "fee": 7_500, "computeUnitsConsumed": 81_000, "logMessages": [], **sheet_json(made)},
+        "meta": {
+            "err": None,
+            "fee": 7_500,
+            "computeUnitsConsumed": 81_000,
+            "logMessages": [],
+            **sheet_json(swapped().made(KEYS)),
+        },
+        **changes,
     }
 
 
-@pytest.mark.parametrize(("first", "warnings"), [(rpc_result(None), 0), (rpc_error(-32602, "no"), 1)])
+ANOTHER = {**landed_json()["transaction"], "signatures": [str(Signature.default())]}
+
+
+@pytest.mark.parametrize(
+    ("first", "warnings"),
+    [
+        (rpc_result(None), 0),
+        (rpc_error(-32602, "no"), 1),
+        (Reply(503), 1),
+        (rpc_wrong_id(landed_json()), 1),
+        (rpc_result(landed_json(transaction=ANOTHER)), 1),
+    ],
+)
 async def test_it_asks_until_a_node_has_the_transaction(first: Reply, warnings: int) -> None:
-    """A node knows of it some time after its status: null is asked again, and so is a node that fails."""
-    sheet = Sheet().lamports(WALLET, -50_000_000 - 7_500).account(USDC, before=0, after=6_000_000)
-    sent, log = make_sent(), RecordedLog()
+    """A node knows of it some time after its status: null is asked again, and so is a node that fails, or has another one."""
+    log = RecordedLog()
     async with open_nodes() as (nodes, (upstream,)):
-        upstream.script("getTransaction", first, rpc_result(landed_json(sheet)))
+        upstream.script("getTransaction", first, rpc_result(landed_json()))
         with trio.fail_after(10):
-            fill = await read_fill(sent, nodes=nodes, wallet=WALLET, log=log)
+            fill = await read_fill(SENT, LANDED, nodes=nodes, wallet=WALLET, log=log)
         asked = [request.json["params"] for request in upstream.requests]
 
+    assert fill is not None
     assert (fill.in_amount, fill.out_amount) == (50_000_000, 6_000_000)
-    assert [params[0] for params in asked] == [str(sent.signed.signature)] * 2
+    assert [params[0] for params in asked] == [str(SENT.signed.signature)] * 2
     assert asked[0][1]["maxSupportedTransactionVersion"] == 0
     assert asked[0][1]["commitment"] == "confirmed"
     assert len(log.named("fill.unavailable")) == warnings
 
 
-class Late(FakeNode):
-    """A node that never gets the transaction, or gets it late."""
+class Holder(FakeNode):
+    """A node that answers with these transactions, one a call, and then with the last one for ever."""
 
-    from_at = math.inf
+    def __init__(self, *found: ConfirmedTransaction | None) -> None:
+        super().__init__()
+        self.found = list(found)
 
     async def transaction(self, signature: Signature) -> ConfirmedTransaction | None:
-        """None before its time."""
+        """The next one."""
         await self._answer("getTransaction", signature)
-        if trio.current_time() < self.from_at:
-            return None
-        return transaction(Sheet().lamports(WALLET, -7_500))
+        return self.found.pop(0) if len(self.found) > 1 else self.found[0]
 
 
-async def test_the_pauses_grow_and_there_is_no_end_to_them(autojump_clock: trio.testing.MockClock) -> None:
-    """From 100 ms to 1 s; that the trade landed is certain, so its amounts are waited for and not guessed."""
-    node, began = Late(), trio.current_time()
-    with trio.move_on_after(3_600) as scope:
-        await read_fill(make_sent(), nodes=fake_nodes(node), wallet=WALLET, log=RecordedLog())
+async def read(*nodes: Node, landed: Landed = LANDED, log: RecordedLog | None = None) -> Fill | None:
+    """What is read of these nodes, with a retry policy that must not be used."""
+    asked = fake_nodes(*nodes, retry=Retry(max_retries=3, initial_delay_seconds=0.03))
+    return await read_fill(SENT, landed, nodes=asked, wallet=WALLET, log=log or RecordedLog())
+
+
+async def test_the_pauses_grow_and_end_with_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """From 100 ms to 1 s; what no node has shown by then may not be there at all, so the status is asked again."""
+    node, began = Holder(None), trio.current_time()
+    fill = await read(node)
     at = [call.at - began for call in node.calls]
 
+    assert fill is None
+    assert trio.current_time() - began == pytest.approx(FETCH_SECONDS)
+    pauses = [round(later - earlier, 6) for earlier, later in itertools.pairwise(at)]
+    assert pauses == [0.1, 0.2, 0.4, 0.8] + [1.0] * 8
+
+
+async def test_a_failing_node_is_asked_once_a_round(autojump_clock: trio.testing.MockClock) -> None:
+    """The pauses are these and no others: retries below them would hide the time that they take."""
+    node, log, began = Holder(ours()), RecordedLog(), trio.current_time()
+    node.failing = True
+    fill = await read(node, log=log)
+    at = [call.at - began for call in node.calls]
+
+    assert fill is None
+    assert [round(later - earlier, 6) for earlier, later in itertools.pairwise(at)] == [0.1, 0.2, 0.4, 0.8] + [1.0] * 8
+    assert len(log.named("fill.unavailable")) == len(at) == 13
+
+
+async def test_a_node_that_hangs_does_not_hold_it_up(autojump_clock: trio.testing.MockClock) -> None:
+    """The limit is of the whole wait, also of an answer that is on its way."""
+    node, began = Holder(ours()), trio.current_time()
+    node.takes_seconds = 3_600.0
+
+    assert await read(node) is None
+    assert trio.current_time() - began == pytest.approx(FETCH_SECONDS)
+
+
+async def test_what_comes_in_time_is_read(autojump_clock: trio.testing.MockClock) -> None:
+    """From any node, also at the last moment."""
+    slow, failing = Holder(None, None, ours()), Holder(ours())
+    slow.takes_seconds, failing.failing = 3.0, True  # three answers and two pauses are 9.3 seconds
+    fill = await read(failing, slow)
+
+    assert fill is not None
+    assert (fill.slot, fill.in_amount, fill.out_amount) == (500, 50_000_000, 6_000_000)
+
+
+async def test_a_cancelled_wait_stays_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    """The end of the trade's time is not taken for the end of its own."""
+    with trio.move_on_after(3) as scope:
+        await read(Holder(None))
+
     assert scope.cancelled_caught
-    assert [round(later - earlier, 6) for earlier, later in itertools.pairwise(at[:7])] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-
-    node.from_at = trio.current_time() + 5
-    fill = await read_fill(make_sent(), nodes=fake_nodes(node), wallet=WALLET, log=RecordedLog())
-
-    assert fill.fee_lamports == 7_500
 
 
-async def test_a_failing_node_does_not_end_the_wait(autojump_clock: trio.testing.MockClock) -> None:
-    """Also for a long time."""
-    node = Late()
-    node.failing, node.from_at = True, 0.0
-    fills: list[Fill] = []
+STRANGER = key("stranger")
+CONTRADICTING: dict[str, tuple[Landed, ConfirmedTransaction, ConfirmedTransaction]] = {
+    # what the status says, what contradicts it, what agrees
+    "it failed, says the transaction": (LANDED, ours(error="AccountInUse"), ours()),
+    "it succeeded, says the transaction": (REVERTED, ours(), ours(error="AccountInUse")),
+    "another payer": (LANDED, ours(keys=[STRANGER, *KEYS[1:], WALLET]), ours()),
+    "another account": (LANDED, ours(keys=[*KEYS[:-1], STRANGER]), ours()),
+    "another order": (LANDED, ours(keys=[KEYS[0], *reversed(KEYS[1:])]), ours()),
+    "an account less": (LANDED, ours(keys=KEYS[:-1]), ours()),
+    "a failure of another": (REVERTED, ours(keys=[*KEYS[:-1], STRANGER], error="AccountInUse"), ours(error="AccountInUse")),
+}
 
-    async def read() -> None:
-        fills.append(await read_fill(make_sent(), nodes=fake_nodes(node), wallet=WALLET, log=RecordedLog()))
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await trio.sleep(600)
-        assert fills == []
-        node.failing = False
+@pytest.mark.parametrize("name", CONTRADICTING)
+async def test_what_contradicts_the_status_is_not_read(name: str, autojump_clock: trio.testing.MockClock) -> None:
+    """One of the two is wrong, and nobody here knows which: nothing is said of the amounts, and both are looked at again."""
+    landed, wrong, _right = CONTRADICTING[name]
+    log = RecordedLog()
 
-    assert len(fills) == 1
+    assert await read(Holder(wrong), landed=landed, log=log) is None
+    assert len(log.named("fill.contradicts")) == 13
+    assert log.named("fill.unavailable") == []
+
+
+@pytest.mark.parametrize("name", CONTRADICTING)
+async def test_it_asks_again_after_a_contradiction(name: str, autojump_clock: trio.testing.MockClock) -> None:
+    """A node may have been behind, or lied: the next answer that agrees is the one."""
+    landed, wrong, right = CONTRADICTING[name]
+    node, log = Holder(wrong, None, wrong, right), RecordedLog()
+    fill = await read(node, landed=landed, log=log)
+
+    assert fill is not None
+    assert (fill.out_amount, fill.error_code is not None) == ((0, True) if landed.reverted else (6_000_000, False))
+    assert (len(node.calls), len(log.named("fill.contradicts"))) == (4, 2)
+
+
+async def test_accounts_of_lookup_tables_stand_behind_our_own(autojump_clock: trio.testing.MockClock) -> None:
+    """Our message names the tables only; which accounts these hold is the chain's word."""
+    fill = await read(Holder(ours(keys=[*KEYS, key("of a table")])))
+
+    assert fill is not None
+    assert (fill.in_amount, fill.out_amount) == (50_000_000, 6_000_000)

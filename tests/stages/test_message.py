@@ -140,6 +140,45 @@ def test_a_packet_is_full_to_the_last_byte() -> None:
     assert "1233 bytes, the network carries 1232" in error.message
 
 
+BEYOND_COUNTING: dict[str, list[Instruction]] = {
+    "data": [Instruction(MEMO, bytes(70_000), [])],
+    "instructions": [Instruction(MEMO, b"", [])] * 70_000,
+    "accounts": [Instruction(MEMO, b"", [readonly(WALLET)] * 66_000)],
+    "all of it in two halves": [Instruction(MEMO, bytes(33_000), [readonly(WALLET)] * 33_000)] * 2,
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_COUNTING)
+def test_more_than_a_message_can_count_is_refused_like_the_rest(name: str) -> None:
+    """Lengths have 16 bits: the compiler, in Rust, panics beyond them with what no `except Exception` catches."""
+    error = refusal_of(BEYOND_COUNTING[name])
+
+    assert error.code is ErrorCode.TRANSACTION_TOO_LARGE
+    assert f"the network carries {PACKET_BYTES}" in error.message
+
+
+def test_a_table_beyond_what_an_index_can_name_is_refused() -> None:
+    """Tables are not counted before they are compiled: an address that no byte can point at does not panic."""
+    far = Table(key("table"), [key("pool")] * 70_000 + [ACCOUNTS[0]])
+    error = refusal_of([Instruction(MEMO, b"", [readonly(ACCOUNTS[0])])], far)
+
+    assert error.code is ErrorCode.TRANSACTION_TOO_LARGE
+
+
+@given(st.integers(0, 40), st.integers(0, 60), st.integers(1, 12))
+def test_nothing_that_fits_is_refused_before_it_is_compiled(data_bytes: int, accounts: int, count: int) -> None:
+    """What is counted beforehand is less than the bytes that travel: only these decide."""
+    instructions = [Instruction(MEMO, bytes(data_bytes), [readonly(WALLET)] * accounts)] * count
+    header_bytes = 1 + 64 + 1 + 3 + 1 + 3 * 32 + 32 + 1 + 1  # signature, version, header, three keys, blockhash, two counts
+    budget_bytes = (3 + 5) + (3 + 9)
+    size = header_bytes + budget_bytes + count * (1 + 1 + accounts + 1 + data_bytes)
+
+    if size <= PACKET_BYTES:
+        assert len(to_wire(compiled(instructions), Signature.default())) == size
+    else:
+        assert refusal_of(instructions).code is ErrorCode.TRANSACTION_TOO_LARGE
+
+
 @pytest.mark.parametrize("count", [254, 255, 300])
 def test_more_accounts_than_a_message_can_name(count: int) -> None:
     """256 with payer and programs: a table does not help, since an index has one byte."""

@@ -7,12 +7,13 @@ import trio.testing
 from executor.chainstate.blockhash import Blockhashes
 from executor.chainstate.confirmations import Confirmations
 from executor.errors import ErrorCode, Expired
+from executor.faults import JsonValue
 from executor.model import Landed
 from executor.network.solana import SignatureStatus
 from executor.stages.monitoring import monitor
 from tests.support.chain import FakeNode, fake_nodes
 from tests.support.events import RecordedLog
-from tests.support.values import make_sent, make_signed
+from tests.support.values import hash_of, make_sent, make_signed
 
 
 async def make_confirmations(node: FakeNode) -> Confirmations:
@@ -23,17 +24,18 @@ async def make_confirmations(node: FakeNode) -> Confirmations:
     return Confirmations(nodes=nodes, blockhashes=blockhashes, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log)
 
 
-async def test_a_confirmation_is_passed_on(autojump_clock: trio.testing.MockClock) -> None:
-    """Of the signature that was sent, succeeded or failed."""
+@pytest.mark.parametrize(("error", "reverted"), [(None, False), ("AccountInUse", True)])
+async def test_a_confirmation_is_passed_on(error: JsonValue, reverted: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """Of the signature that was sent, and whether it succeeded or failed."""
     sent, node = make_sent(), FakeNode()
-    node.recent[sent.signed.signature] = SignatureStatus(slot=777, confirmation="confirmed", error="AccountInUse")
+    node.recent[sent.signed.signature] = SignatureStatus(slot=777, confirmation="confirmed", error=error)
     confirmations = await make_confirmations(node)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(confirmations.run)
         landed = await monitor(sent, confirmations=confirmations)
         nursery.cancel_scope.cancel()
 
-    assert landed == Landed(slot=777, confirmed_at=landed.confirmed_at)
+    assert landed == Landed(slot=777, reverted=reverted, confirmed_at=landed.confirmed_at)
 
 
 async def test_a_proof_of_expiry_ends_the_trade(autojump_clock: trio.testing.MockClock) -> None:
@@ -48,6 +50,34 @@ async def test_a_proof_of_expiry_ends_the_trade(autojump_clock: trio.testing.Moc
 
     assert caught.value.code is ErrorCode.TRANSACTION_EXPIRED
     assert caught.value.context["last_valid_block_height"] == 999
+    asked = node.called("isBlockhashValid")
+    assert asked
+    assert {call.asked for call in asked} == {(sent.signed.blockhash, "confirmed", node.context_slot)}
+
+
+async def test_a_blockhash_that_is_still_valid_is_no_expiry(autojump_clock: trio.testing.MockClock) -> None:
+    """Of the transaction that was sent: while a node says that it could land, its last height proves nothing."""
+    sent, node = make_sent(make_signed(blockhash=77, last_valid_block_height=999)), FakeNode()
+    node.valid_blockhashes.add(hash_of(77))
+    confirmations = await make_confirmations(node)
+    expired: list[Expired] = []
+
+    async def watch() -> None:
+        try:
+            await monitor(sent, confirmations=confirmations)
+        except Expired as error:
+            expired.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(confirmations.run)
+        nursery.start_soon(watch)
+        await trio.sleep(60)
+        assert expired == []
+        node.valid_blockhashes.clear()
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+
+    assert [error.code for error in expired] == [ErrorCode.TRANSACTION_EXPIRED]
 
 
 async def test_it_waits_without_a_limit_of_its_own(autojump_clock: trio.testing.MockClock) -> None:

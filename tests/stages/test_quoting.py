@@ -1,33 +1,64 @@
 """What Jupiter offers, and the price guard: to the basis point."""
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import pytest
+import trio
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.pubkey import Pubkey
 
 from executor.errors import Denied, ErrorCode, Rejected
-from executor.model import Order, Quoted
+from executor.log import NullLog
+from executor.model import Order, Quote, Quoted
+from executor.network.jupiter import Jupiter
 from executor.stages import quoting
-from executor.stages.quoting import quote
-from executor.units import Bps
+from executor.stages.quoting import MAX_QUOTES, quote
+from executor.units import Bps, minimum_out
 from tests.support.api import api_error, open_jupiter, quote_json
+from tests.support.clients import QUICK, seeded
 from tests.support.recorded import recorded, recorded_names
-from tests.support.upstream import Reply, Script, json_reply
+from tests.support.upstream import Received, Reply, Script, json_reply
 from tests.support.values import SOL, USDC, key, make_order, make_quote
 
+Result = Quoted | Denied | Rejected
+Query = dict[str, str]
 
-async def ask(order: Order, step: Script, *, platform_fee_bps: int = 0) -> tuple[Quoted | Denied | Rejected, dict[str, str]]:
-    """What becomes of an order, and the query that was asked."""
+
+async def result_of(order: Order, jupiter: Jupiter, platform_fee_bps: int = 0) -> Result:
+    """What becomes of an order; refusals as values, because a server's nursery would wrap them."""
+    try:
+        return await quote(order, jupiter=jupiter, platform_fee_bps=platform_fee_bps)
+    except (Denied, Rejected) as error:
+        return error
+
+
+async def ask(order: Order, step: Script, *, platform_fee_bps: int = 0) -> tuple[Result, Query]:
+    """What becomes of an order that every question is answered with, and the first query."""
     async with open_jupiter() as (jupiter, upstream):
         upstream.always("quote", step)
-        result: Quoted | Denied | Rejected
-        try:  # within: the server's nursery would wrap it
-            result = await quote(order, jupiter=jupiter, platform_fee_bps=platform_fee_bps)
-        except (Denied, Rejected) as error:
-            result = error
-        return result, upstream.requests[0].query
+        return await result_of(order, jupiter, platform_fee_bps), upstream.requests[0].query
+
+
+def offer(order: Order, out_amount: int, **changes: object) -> Script:
+    """An offer at the slippage that is asked for, whatever it is."""
+
+    def answer(request: Received) -> Reply:
+        slippage_bps = int(request.query["slippageBps"])
+        figures = {"slippageBps": slippage_bps, "otherAmountThreshold": str(minimum_out(out_amount, slippage_bps))}
+        return json_reply(quote_json(order, out_amount, **figures, **changes))
+
+    return answer
+
+
+async def ask_falling(order: Order, *out_amounts: int, platform_fee_bps: int = 0) -> tuple[Result, list[Query]]:
+    """What becomes of an order on a market that offers this, then that; all queries."""
+    async with open_jupiter() as (jupiter, upstream):
+        fee = {"platformFee": {"amount": "1", "feeBps": platform_fee_bps}} if platform_fee_bps else {}
+        upstream.script("quote", *(offer(order, out_amount, **fee) for out_amount in out_amounts))
+        return await result_of(order, jupiter, platform_fee_bps), [request.query for request in upstream.requests]
 
 
 async def test_an_offer_is_taken_and_kept_byte_for_byte() -> None:
@@ -39,6 +70,7 @@ async def test_an_offer_is_taken_and_kept_byte_for_byte() -> None:
     assert isinstance(result, Quoted)
     assert (result.order, result.quote.raw) == (order, body)
     assert (result.quote.out_amount, result.reference_out_amount) == (6_096_091, 6_096_091)
+    assert result.minimum_out_amount == 6_065_611  # 6065610.545, rounded up
     assert (query["inputMint"], query["outputMint"]) == (str(SOL.mint), str(USDC.mint))
     assert (query["amount"], query["slippageBps"], query["swapMode"]) == ("50000000", "50", "ExactIn")
     assert "platformFeeBps" not in query
@@ -78,11 +110,12 @@ EXPECTED = Fraction("121.92182")
 async def test_the_guard_is_exact_to_the_unit(out_amount: int, slippage_bps: int, passes: bool) -> None:
     """Worse than the expected price by more than the allowed basis points is refused, by less it is not."""
     order = make_order(expected_price=EXPECTED, max_slippage_bps=Bps(slippage_bps))
-    result, _query = await ask(order, json_reply(quote_json(order, out_amount)))
+    result, _query = await ask(order, offer(order, out_amount))
 
     if passes:
         assert isinstance(result, Quoted)
         assert result.reference_out_amount == 6_096_091
+        assert minimum_out(result.quote.out_amount, result.quote.slippage_bps) >= result.minimum_out_amount
     else:
         assert isinstance(result, Denied)
         assert result.code is ErrorCode.PRICE_MOVED
@@ -101,6 +134,172 @@ async def test_a_moved_price_is_refused_with_the_figures() -> None:
         "shortfall_bps": 158,
         "max_slippage_bps": 50,
     }
+
+
+# --- slippage is counted once ---
+
+LEAST = 6_065_611
+"""What the expected price allows at 50 bps: 6065610.545, rounded up."""
+
+
+@pytest.mark.parametrize("out_amount", [6_096_091, 6_096_092, 7_000_000])
+async def test_an_offer_as_good_as_expected_costs_one_question(out_amount: int) -> None:
+    """It has all the slippage before it; a better one is guarded by its own amount, not by the poorer expectation."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), out_amount)
+
+    assert isinstance(result, Quoted)
+    assert [query["slippageBps"] for query in queries] == ["50"]
+    assert (result.reference_out_amount, result.quote.slippage_bps) == (6_096_091, 50)
+    assert result.minimum_out_amount == minimum_out(out_amount, 50)
+
+
+async def test_an_offer_below_the_expected_price_is_asked_for_again_with_the_rest() -> None:
+    """26 of 50 bps are gone with the offer: 23 more keep what may arrive within the slippage, 24 would not."""
+    order = make_order(expected_price=EXPECTED)
+    result, (first, second) = await ask_falling(order, 6_080_000, 6_080_000)
+
+    assert isinstance(result, Quoted)
+    assert (first["slippageBps"], second["slippageBps"]) == ("50", "23")
+    assert {**first, "slippageBps": ""} == {**second, "slippageBps": ""}
+    assert (result.quote.out_amount, result.quote.slippage_bps) == (6_080_000, 23)
+    assert (result.reference_out_amount, result.minimum_out_amount) == (6_096_091, LEAST)
+    assert minimum_out(6_080_000, 23) == 6_066_016
+    assert minimum_out(6_080_000, 24) < LEAST
+    assert b'"slippageBps": 23' in result.quote.raw  # what goes back to Jupiter is the narrower one
+
+
+async def test_an_offer_at_the_limit_may_not_slip_at_all() -> None:
+    """Nothing is left of the slippage: the swap delivers what is offered, or reverts."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), LEAST, LEAST)
+
+    assert isinstance(result, Quoted)
+    assert [query["slippageBps"] for query in queries] == ["50", "0"]
+    assert minimum_out(result.quote.out_amount, result.quote.slippage_bps) == result.minimum_out_amount == LEAST
+
+
+async def test_a_market_that_recovers_between_the_questions_is_taken() -> None:
+    """The narrower slippage stays, and the better offer is what it is measured against."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), 6_080_000, 6_200_000)
+
+    assert isinstance(result, Quoted)
+    assert [query["slippageBps"] for query in queries] == ["50", "23"]
+    assert (result.quote.out_amount, result.minimum_out_amount) == (6_200_000, minimum_out(6_200_000, 50))
+
+
+async def test_the_third_offer_may_be_the_one() -> None:
+    """It falls once more, and then no further."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), 6_090_000, 6_080_000, 6_080_000)
+
+    assert isinstance(result, Quoted)
+    assert [query["slippageBps"] for query in queries] == ["50", "40", "23"]
+    assert (result.quote.out_amount, result.minimum_out_amount) == (6_080_000, LEAST)
+
+
+async def test_a_market_that_falls_while_it_is_asked_is_refused() -> None:
+    """Three times, and not for ever; with the figures, for a person and for a program."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), 6_090_000, 6_080_000, 6_070_000)
+
+    assert isinstance(result, Denied)
+    assert result.code is ErrorCode.PRICE_MOVED
+    assert len(queries) == MAX_QUOTES == 3
+    assert "6.065611 USDC" in result.message
+    assert dict(result.context) == {"quoted_amount": 6_070_000, "expected_amount": 6_096_091, "max_slippage_bps": 50}
+
+
+async def test_a_second_offer_beyond_the_slippage_is_refused_at_once() -> None:
+    """The guard holds for every offer, not for the first one only."""
+    result, queries = await ask_falling(make_order(expected_price=EXPECTED), 6_080_000, LEAST - 1)
+
+    assert isinstance(result, Denied)
+    assert (result.code, len(queries)) == (ErrorCode.PRICE_MOVED, 2)
+    assert result.context["quoted_amount"] == LEAST - 1
+
+
+async def test_a_second_question_that_fails_refuses_the_trade() -> None:
+    """The first offer is not taken in its place: it would slip too far."""
+    order = make_order(expected_price=EXPECTED)
+    async with open_jupiter() as (jupiter, upstream):
+        upstream.script("quote", offer(order, 6_080_000), api_error("COULD_NOT_FIND_ANY_ROUTE"))
+        result = await result_of(order, jupiter)
+
+    assert isinstance(result, Rejected)
+    assert result.code is ErrorCode.ROUTE_NOT_FOUND
+
+
+async def test_the_fee_is_asked_for_again_as_well() -> None:
+    """The same question but for the slippage."""
+    order = make_order(expected_price=EXPECTED, fee_account=key("fee account"))
+    result, queries = await ask_falling(order, 6_080_000, 6_080_000, platform_fee_bps=20)
+
+    assert isinstance(result, Quoted)
+    assert [query["platformFeeBps"] for query in queries] == ["20", "20"]
+    assert result.quote.platform_fee_bps == 20
+
+
+class Market(Jupiter):
+    """A Jupiter without a socket that offers this, then that, at whatever slippage it is asked for."""
+
+    def __init__(self, order: Order, out_amounts: Sequence[int]) -> None:
+        super().__init__("http://127.0.0.1:9", api_key=None, timeout_seconds=1.0, retry=QUICK, rng=seeded(), log=NullLog())
+        self.order = order
+        self.offers: list[Quote] = []
+        self._out_amounts: Iterator[int] = iter(out_amounts)
+
+    async def quote(
+        self,
+        *,
+        input_mint: Pubkey,
+        output_mint: Pubkey,
+        in_amount: int,
+        slippage_bps: int,
+        platform_fee_bps: int = 0,
+        exclude_dexes: Sequence[str] = (),
+        max_accounts: int | None = None,
+    ) -> Quote:
+        """The next offer."""
+        await trio.lowlevel.checkpoint()
+        out_amount = next(self._out_amounts)
+        self.offers.append(make_quote(self.order, out_amount, slippage_bps=Bps(slippage_bps)))
+        return self.offers[-1]
+
+
+AMOUNTS = st.integers(0, 2**64 - 1)
+
+
+@given(AMOUNTS, st.booleans(), st.lists(AMOUNTS | st.integers(-200, 50), min_size=3, max_size=3), st.integers(0, 10_000))
+def test_what_may_arrive_is_always_within_the_slippage(expected: int, told: bool, drawn: list[int], bps: int) -> None:
+    """Whatever is expected, allowed and offered: the route's own minimum is no less than the reference allows.
+
+    Small draws are offers that many basis points from the expectation: where it is decided.
+    """
+    out_amounts = [max(0, expected + expected * draw // 10_000) if draw < 51 else draw for draw in drawn]
+    order = make_order(
+        in_amount=10**SOL.decimals,
+        expected_price=Fraction(expected, 10**USDC.decimals) if told else None,
+        max_slippage_bps=Bps(bps),
+    )
+    market = Market(order, out_amounts)
+    result = trio.run(result_of, order, market)
+    first, last = market.offers[0], market.offers[-1]
+    reference = expected if told else last.out_amount
+
+    assert 1 <= len(market.offers) <= MAX_QUOTES
+    assert first.slippage_bps == bps
+    if isinstance(result, Quoted):
+        assert (result.quote, result.reference_out_amount) == (last, reference)
+        assert result.minimum_out_amount == minimum_out(max(reference, last.out_amount), bps)
+        assert minimum_out(last.out_amount, last.slippage_bps) >= result.minimum_out_amount >= minimum_out(reference, bps)
+        assert last.slippage_bps <= bps
+    else:
+        assert isinstance(result, Denied)
+        assert told
+        assert last.out_amount < expected
+        assert last.out_amount < expected * (1 - Fraction(bps, 10_000)) or len(market.offers) == MAX_QUOTES
+    if not told or first.out_amount >= expected:
+        assert (len(market.offers), isinstance(result, Quoted)) == (1, True)
+    for offered, following in zip(market.offers, market.offers[1:], strict=False):  # all that is left, to the basis point
+        left = Fraction(offered.out_amount - minimum_out(expected, bps), offered.out_amount or 1) * 10_000
+        assert following.slippage_bps <= left < following.slippage_bps + 1
 
 
 @given(
@@ -157,4 +356,5 @@ async def test_recorded_quotes_are_taken(name: str) -> None:
 
     assert isinstance(result, Quoted)
     assert result.quote.out_amount == int(answer["outAmount"]) == result.reference_out_amount
+    assert result.minimum_out_amount == int(answer["otherAmountThreshold"])
     assert result.quote.other_amount_threshold == int(answer["otherAmountThreshold"])

@@ -7,7 +7,6 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from executor.model import Token
-from executor.network.solana import ExecutedInstruction
 from executor.programs import JUPITER_PROGRAM
 from executor.stages.routes import LAYOUTS, Route, decode_route, uses_shared_accounts
 from tests.support.mainnet import (
@@ -18,10 +17,11 @@ from tests.support.mainnet import (
     JUP,
     MAINNET_USDC,
     SWAPS,
+    recorded_instructions,
+    recorded_payer,
     recorded_swap,
-    recorded_transaction,
 )
-from tests.support.swaps import JUPITER, ROLES, Kind, ata, readonly, swap_accounts, swap_data, with_data
+from tests.support.swaps import JUPITER, ROLES, Kind, ata, swap_accounts, swap_data, with_data
 from tests.support.values import SOL, make_order
 
 U64, U16 = st.integers(0, 2**64 - 1), st.integers(0, 2**16 - 1)
@@ -32,11 +32,6 @@ def decoded(instruction: Instruction) -> Route:
     route = decode_route(instruction)
     assert isinstance(route, Route), route
     return route
-
-
-def executed(instruction: ExecutedInstruction) -> Instruction:
-    """An instruction that ran, as one that could be sent."""
-    return Instruction(instruction.program, instruction.data, [readonly(account) for account in instruction.accounts])
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -153,11 +148,10 @@ EXECUTED: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
 
 
 @pytest.mark.parametrize("name", EXECUTED)
-async def test_swaps_that_were_executed(name: str) -> None:
+def test_swaps_that_were_executed(name: str) -> None:
     """Three kinds of routes as they landed: owner, mints, figures; no amount stands where it could be mistaken."""
-    transaction = await recorded_transaction(name)
-    (instruction,) = [i for i in transaction.instructions if i.program == JUPITER_PROGRAM]
-    route = decoded(executed(instruction))
+    (instruction,) = [i for i in recorded_instructions(name) if i.program_id == JUPITER_PROGRAM]
+    route = decoded(instruction)
     kind, figures = EXECUTED[name]
 
     assert route.layout.name == kind
@@ -168,17 +162,17 @@ async def test_swaps_that_were_executed(name: str) -> None:
         route.platform_fee_bps,
         route.positive_slippage_bps,
     ) == figures
-    assert route.accounts[route.layout.authority] == transaction.account_keys[0]
+    assert route.accounts[route.layout.authority] == recorded_payer(name)
     assert route.accounts[route.layout.program] == JUPITER_PROGRAM
     assert not route.may_swap(route.in_amount)
 
 
-async def test_an_exact_out_swap_is_unknown() -> None:
+def test_an_exact_out_swap_is_unknown() -> None:
     """It was executed on mainnet, but it is none of ours: its amounts mean something else."""
-    transaction = await recorded_transaction("rotki_exact_out_route_s5sthr57.json")
-    (instruction,) = [i for i in transaction.instructions if i.program == JUPITER_PROGRAM]
+    instructions = recorded_instructions("rotki_exact_out_route_s5sthr57.json")
+    (instruction,) = [i for i in instructions if i.program_id == JUPITER_PROGRAM]
 
-    assert decode_route(executed(instruction)) == "unknown instruction d033ef977b2bed5c"
+    assert decode_route(instruction) == "unknown instruction d033ef977b2bed5c"
 
 
 @pytest.mark.parametrize("name", SWAPS)

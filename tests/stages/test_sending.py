@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 
 import pytest
 import trio
@@ -49,6 +50,11 @@ def custom(number: int, program: str) -> Reply:
     return preflight({"InstructionError": [4, {"Custom": number}]}, f"Program {program} failed: custom program error")
 
 
+def of_call(reply: Reply, call_id: object, *, status: int = 200) -> Reply:
+    """The same answer as if to another call; None: to one that could not be read."""
+    return json_reply({**json.loads(reply.body), "id": call_id}, status)
+
+
 PROVING: dict[str, tuple[Script, ErrorCode]] = {
     "slippage": (custom(6001, str(JUPITER)), ErrorCode.SLIPPAGE_EXCEEDED),
     "no funds, says Jupiter": (custom(6024, str(JUPITER)), ErrorCode.FUNDS_INSUFFICIENT),
@@ -59,6 +65,8 @@ PROVING: dict[str, tuple[Script, ErrorCode]] = {
     "malformed": (rpc_error(-32602, "invalid transaction"), ErrorCode.NODE_REFUSED),
     "too large": (rpc_error(-32602, "base64 encoded too large: 1648 bytes (max: 1644)"), ErrorCode.TRANSACTION_TOO_LARGE),
     "no such method": (rpc_error(-32601, "Method not found"), ErrorCode.NODE_REFUSED),
+    "unreadable, so without an id": (of_call(rpc_error(-32700, "Parse error"), None), ErrorCode.NODE_REFUSED),
+    "no request, so without an id": (of_call(rpc_error(-32600, "Invalid request"), None), ErrorCode.NODE_REFUSED),
     "no key": (Reply(401), ErrorCode.NODE_UNAUTHORIZED),
     "no permission": (Reply(403), ErrorCode.NODE_UNAUTHORIZED),
     "nothing there": (Reply(404), ErrorCode.NODE_REFUSED),
@@ -81,6 +89,12 @@ NOT_PROVING: dict[str, Script] = {
     "rate limited by the provider": rpc_error(-32429, "Too many requests"),
     "behind our slot": rpc_error(-32016, "Minimum context slot has not been reached"),
     "an unknown code": rpc_error(-31999, "?"),
+    "a refusal without an id": of_call(rpc_error(-32602, "invalid transaction"), None),
+    "a failed preflight without an id": of_call(custom(6001, str(JUPITER)), None),
+    "a refusal of another call": of_call(rpc_error(-32602, "invalid transaction"), "another"),
+    "a failed preflight of another call": of_call(custom(6001, str(JUPITER)), 2),
+    "an unread request of another call": of_call(rpc_error(-32600, "Invalid request"), 2),
+    "HTTP 400 with a refusal of another call": of_call(rpc_error(-32602, "invalid transaction"), 2, status=400),
     "HTTP 408": Reply(408),
     "HTTP 418": Reply(418),
     "HTTP 429": Reply(429),
@@ -186,17 +200,64 @@ class Recorder(FakeNode):
         return str(SIGNED.signature)
 
 
-async def test_the_same_bytes_again_and_again(autojump_clock: trio.testing.MockClock) -> None:
-    """To all nodes, at the configured interval, without preflight; a failing node is sent to again, and nothing ends it."""
-    nodes = [Recorder("one"), Recorder("two")]
-    nodes[1].failing = True
-    with trio.move_on_after(7):
-        await send_again(SIGNED, nodes=fake_nodes(*nodes), every_seconds=2.0)
+def never_passes() -> int:
+    """The last height at which the transaction may land."""
+    return SIGNED.last_valid_block_height
 
+
+async def test_the_same_bytes_again_and_again(autojump_clock: trio.testing.MockClock) -> None:
+    """To all nodes, at the configured interval, without preflight; a failing node is sent to again, and no answer ends it."""
+    nodes, log = [Recorder("one"), Recorder("two")], RecordedLog()
+    nodes[1].failing = True
+    with trio.move_on_after(7) as scope:
+        await send_again(SIGNED, nodes=fake_nodes(*nodes), every_seconds=2.0, block_height=never_passes, log=log)
+
+    assert scope.cancelled_caught
     for node in nodes:
         sent = node.called("sendTransaction")
         assert [call.asked for call in sent] == [(SIGNED.wire, True)] * 3
         assert [later.at - earlier.at for earlier, later in itertools.pairwise(sent)] == [2.0, 2.0]
+    rounds = log.named("send.answered")
+    assert [answered["accepted"] for answered in rounds] == [1, 1, 1]
+    assert all(answered["refusals"] for answered in rounds)
+
+
+async def test_what_no_block_can_take_is_not_sent_again(autojump_clock: trio.testing.MockClock) -> None:
+    """It ends with the height: while the last valid one is not passed it sends, and one pause later at most it has stopped."""
+    node, began = Recorder(), trio.current_time()
+    last = SIGNED.last_valid_block_height
+
+    def block_height() -> int:
+        return last - 2 + round(trio.current_time() - began)  # a block a second
+
+    with trio.fail_after(60):
+        await send_again(SIGNED, nodes=fake_nodes(node), every_seconds=1.0, block_height=block_height, log=RecordedLog())
+
+    heights = [last - 2 + round(call.at - began) for call in node.called("sendTransaction")]
+    assert heights[:2] == [last - 1, last]
+    assert set(heights[2:]) <= {last + 1}
+    assert block_height() == last + 1
+
+
+async def test_what_has_expired_is_not_sent_at_all(autojump_clock: trio.testing.MockClock) -> None:
+    """Nobody waits for a round that nothing can come of."""
+    node, began = Recorder(), trio.current_time()
+
+    def block_height() -> int:
+        return SIGNED.last_valid_block_height + 1
+
+    await send_again(SIGNED, nodes=fake_nodes(node), every_seconds=1.0, block_height=block_height, log=RecordedLog())
+
+    assert (node.calls, trio.current_time()) == ([], began)
+
+
+async def test_an_unknown_height_is_no_reason_to_stop(autojump_clock: trio.testing.MockClock) -> None:
+    """0 is what is told before the first blockhash: after a restart the bytes are sent while nobody knows the height."""
+    node = Recorder()
+    with trio.move_on_after(3.5):
+        await send_again(SIGNED, nodes=fake_nodes(node), every_seconds=1.0, block_height=lambda: 0, log=RecordedLog())
+
+    assert len(node.called("sendTransaction")) == 3
 
 
 async def test_all_nodes_are_sent_to_at_the_same_time(autojump_clock: trio.testing.MockClock) -> None:

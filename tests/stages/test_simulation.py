@@ -1,7 +1,6 @@
 """Would the chain accept it, what would it cost, and would it move what the quote says."""
 
 import base64
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,13 +17,13 @@ from solders.transaction import VersionedTransaction
 from executor.config import FeeSettings
 from executor.errors import ErrorCode, Rejected
 from executor.faults import JsonValue
-from executor.model import Built, Simulated, Urgency
-from executor.network.solana import AccountInfo, Commitment, ReturnData, Simulation
+from executor.model import Built, Simulated, Urgency, Verified
+from executor.network.solana import Commitment, Simulation
 from executor.stages.message import compile_message, to_wire
 from executor.stages.simulation import MARKS, SimulationSettings, simulate
 from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, MicroLamports, minimum_out, priority_fee
 from tests.support.chain import FakeNode, context, fake_nodes, open_nodes
-from tests.support.sheets import Sheet, sheet_json, u64_base64
+from tests.support.sheets import Sheet, sheet_json
 from tests.support.swaps import JUPITER, MEMO, Kind, ata, built_of, make_swap, with_instruction, writable
 from tests.support.upstream import Received, Reply, Reset, json_reply, rpc_error, rpc_result
 from tests.support.values import (
@@ -61,32 +60,22 @@ class Simulator(FakeNode):
         self.error: JsonValue = None
         self.logs: tuple[str, ...] = ()
         self.units = 80_000
-        self.returned: ReturnData | None = None
         self.tells_balances = True
         self.wires: list[bytes] = []
 
     async def simulate(
-        self,
-        wire: bytes,
-        *,
-        commitment: Commitment = "confirmed",
-        accounts: Sequence[Pubkey] = (),
-        min_context_slot: int | None = None,
+        self, wire: bytes, *, commitment: Commitment = "confirmed", min_context_slot: int | None = None
     ) -> Simulation:
         """The sheet over the accounts of the transaction."""
         await self._answer("simulateTransaction", commitment)
         self.wires.append(wire)
-        found: tuple[AccountInfo | None, ...] = ()
         return Simulation(
             slot=500,
             error=self.error,
             logs=self.logs,
             units_consumed=self.units,
-            return_data=self.returned,
             fee_lamports=Lamports(FEE if self.tells_balances else 0),
             balances=self.sheet.made(VersionedTransaction.from_bytes(wire).message.account_keys) if self.tells_balances else None,
-            accounts=found,
-            replacement=None,
         )
 
 
@@ -94,8 +83,12 @@ async def run(
     node: Simulator, built: Built | None = None, *, mark: int = 7, settings: SimulationSettings = SETTINGS
 ) -> Simulated:
     """Simulate a good swap on a node."""
-    built = built or make_swap()
-    return await simulate(built, nodes=fake_nodes(node), blockhash=hash_of(1), mark=mark, settings=settings)
+    return await simulate(verified(built), nodes=fake_nodes(node), blockhash=hash_of(1), mark=mark, settings=settings)
+
+
+def verified(built: Built | None = None) -> Verified:
+    """A transaction as it comes to the simulation. Not all of these would pass `verify`: here only the chain is asked."""
+    return Verified(built=built or make_swap())
 
 
 def run_sync(node: Simulator, built: Built | None = None, *, mark: int = 7) -> Simulated:
@@ -114,6 +107,17 @@ async def refusal(node: Simulator, built: Built | None = None) -> Rejected:
     return caught.value
 
 
+async def agrees(node: Simulator, built: Built | None = None) -> bool:
+    """Whether what moves is what the quote says; any other refusal propagates."""
+    try:
+        await run(node, built)
+    except Rejected as error:
+        if error.code is not ErrorCode.SIMULATION_DISAGREES:
+            raise
+        return False
+    return True
+
+
 # --- what is good ---
 
 
@@ -123,8 +127,8 @@ async def test_a_good_simulation_decides_the_budget() -> None:
     simulated = await run(node)
 
     assert simulated.units_consumed == 80_000
+    assert simulated.built == make_swap()
     assert simulated.budget.unit_limit == 94 * 1_024 + 7  # 96,000 units are 93.75 steps
-    assert simulated.out_amount == OUT
     # 10,000 micro-lamports a unit for 96,263 units are 963 lamports: raised to the configured minimum.
     assert simulated.priority_fee_lamports == 1_000
     assert simulated.budget.unit_price == 1_000 * 1_000_000 // 96_263
@@ -153,40 +157,45 @@ async def test_what_arrives_may_be_less_within_the_slippage_and_more(received: i
     """Down to the minimum, to the unit."""
     node = Simulator()
     node.sheet = good_sheet(received=received)
-    simulated = await run(node)
 
-    assert simulated.out_amount == received
+    assert (await run(node)).units_consumed == 80_000
 
 
-async def test_the_program_s_own_word_for_what_it_delivered() -> None:
-    """Where it gives one; that of another program is none."""
+@pytest.mark.parametrize("least", [LEAST - 100, LEAST + 100])
+async def test_the_minimum_is_the_quote_s_result(least: int) -> None:
+    """To the unit, where slippage was counted against the expected price: not what the offer alone would allow."""
     node = Simulator()
-    node.returned = ReturnData(program=Pubkey.from_string(str(JUPITER)), data=(OUT - 5).to_bytes(8, "little"))
-    assert (await run(node)).out_amount == OUT - 5
+    built = built_of(evolve(make_quoted(), minimum_out_amount=least))
+    node.sheet = good_sheet(received=least)
+    await run(node, built)
 
-    node.returned = ReturnData(program=key("pool"), data=(5).to_bytes(8, "little"))
-    assert (await run(node)).out_amount == OUT
+    node.sheet = good_sheet(received=least - 1)
+    error = await refusal(node, built)
+    assert error.code is ErrorCode.SIMULATION_DISAGREES
+    assert f"at least {least / 10**6} must" in error.message
 
 
 @pytest.mark.parametrize("wrapped", [0, 12_345_678])
 async def test_a_wrapped_account_that_was_there_before_is_no_difference(wrapped: int) -> None:
-    """It is emptied and closed with the swap; what was in it comes to the wallet."""
-    node = Simulator()
-    node.sheet = Sheet().lamports(WALLET, -50_000_000 - FEE + wrapped + TOKEN_ACCOUNT_RENT)
-    node.sheet.account(SOL, before=wrapped, after=None).account(USDC, before=1, after=1 + OUT)
+    """It is emptied and closed with the swap; what was in it comes to the wallet, and is neither spent nor received."""
+    for stray in (-1, 0, 1):
+        node = Simulator()
+        node.sheet = Sheet().lamports(WALLET, -50_000_000 - FEE + wrapped + TOKEN_ACCOUNT_RENT + stray)
+        node.sheet.account(SOL, before=wrapped, after=None).account(USDC, before=1, after=1 + LEAST)
 
-    assert (await run(node)).out_amount == OUT
+        assert await agrees(node) == (stray == 0)
 
 
 async def test_tokens_for_sol_and_tokens_for_tokens() -> None:
-    """The other two kinds of pairs, rent of a new account included."""
+    """The other two kinds of pairs, rent of a new account included; to the unit of the minimum."""
     node = Simulator()
-    node.sheet = Sheet().lamports(WALLET, OUT - FEE).account(USDC, before=50_000_000, after=0)
-    assert (await run(node, make_swap(USDC, SOL))).out_amount == OUT
+    for received in (LEAST - 1, LEAST):
+        node.sheet = Sheet().lamports(WALLET, received - FEE).account(USDC, before=50_000_000, after=0)
+        assert await agrees(node, make_swap(USDC, SOL)) == (received == LEAST)
 
-    node.sheet = Sheet().lamports(WALLET, -FEE - TAXED.account_rent_lamports)
-    node.sheet.account(USDC, before=60_000_000, after=10_000_000).account(TAXED, before=None, after=OUT)
-    assert (await run(node, make_swap(USDC, TAXED))).out_amount == OUT
+        node.sheet = Sheet().lamports(WALLET, -FEE - TAXED.account_rent_lamports)
+        node.sheet.account(USDC, before=60_000_000, after=10_000_000).account(TAXED, before=None, after=received)
+        assert await agrees(node, make_swap(USDC, TAXED)) == (received == LEAST)
 
 
 # --- the budget ---
@@ -377,13 +386,7 @@ def test_whatever_moves_it_is_agreed_to_exactly_when_it_is_right(spent: int, rec
     built = with_account_of(make_swap(), ata(WALLET, BONK))
     right = spent == 50_000_000 and received >= LEAST and stray == 0
 
-    try:
-        simulated = run_sync(node, built)
-    except Rejected as error:
-        assert (error.code, right) == (ErrorCode.SIMULATION_DISAGREES, False)  # noqa: PT017 - either branch is an answer
-    else:
-        assert right
-        assert simulated.out_amount == received
+    assert trio.run(agrees, node, built, clock=trio.testing.MockClock(autojump_threshold=0)) == right
 
 
 # --- over the wire ---
@@ -397,7 +400,6 @@ def simulated_json(request: Received) -> Reply:
         "err": None,
         "logs": ["Program log: x"],
         "unitsConsumed": 80_000,
-        "returnData": {"programId": str(JUPITER), "data": [u64_base64(OUT), "base64"]},
         "fee": FEE,
         "loadedAddresses": {"writable": [], "readonly": []},
         **sheet_json(good_sheet().made(keys)),
@@ -410,10 +412,10 @@ async def test_it_goes_over_the_wire() -> None:
     async with open_nodes(2) as (nodes, (first, second)):
         first.always("simulateTransaction", Reset())
         second.always("simulateTransaction", simulated_json)
-        simulated = await simulate(make_swap(), nodes=nodes, blockhash=hash_of(1), mark=0, settings=SETTINGS)
+        simulated = await simulate(verified(), nodes=nodes, blockhash=hash_of(1), mark=0, settings=SETTINGS)
         (request,) = second.requests
 
-    assert (simulated.units_consumed, simulated.out_amount) == (80_000, OUT)
+    assert simulated.units_consumed == 80_000
     options = request.json["params"][1]
     assert (options["sigVerify"], options["replaceRecentBlockhash"]) == (False, True)
 
@@ -432,7 +434,7 @@ async def test_a_node_that_cannot_simulate_refuses_the_trade(reply: Reply, code:
     async with open_nodes() as (nodes, (upstream,)):
         upstream.always("simulateTransaction", reply)
         with pytest.raises(Rejected) as caught:
-            await simulate(make_swap(), nodes=nodes, blockhash=hash_of(1), mark=0, settings=SETTINGS)
+            await simulate(verified(), nodes=nodes, blockhash=hash_of(1), mark=0, settings=SETTINGS)
         endpoint = upstream.url
 
     assert caught.value.code is code

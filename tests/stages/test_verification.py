@@ -15,7 +15,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
 from executor.errors import ErrorCode, Rejected
-from executor.model import Built, Order, Token
+from executor.model import Built, Order, Token, Verified
 from executor.programs import TOKEN_2022_PROGRAM
 from executor.stages.verification import MAX_CREATED_ACCOUNTS, verify
 from executor.units import minimum_out
@@ -99,17 +99,40 @@ def swapping(kind: Kind = Kind.SHARED, **fields: object) -> Built:
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("pair", PAIRS, ids=named)
 def test_a_good_transaction_passes(kind: Kind, pair: tuple[Token, Token]) -> None:
-    """All four kinds of swaps, SOL on either side, both token programs."""
-    verify(make_swap(*pair, kind), wallet=WALLET)
+    """All four kinds of swaps, SOL on either side, both token programs; the result is the proof of it."""
+    built = make_swap(*pair, kind)
+
+    assert verify(built, wallet=WALLET) == Verified(built=built)
+
+
+FEE_ACCOUNT = key("fee account")
+
+
+def paying(kind: Kind, **fields: object) -> Built:
+    """A transaction of which 20 bps go to the order's fee account."""
+    return built_of(make_quoted(make_order(fee_account=FEE_ACCOUNT), platform_fee_bps=20), kind, **fields)
 
 
 @pytest.mark.parametrize("kind", V1)
 def test_a_fee_account_that_was_asked_for_passes(kind: Kind) -> None:
     """With the share that the quote was asked with."""
-    quoted = make_quoted(make_order(fee_account=key("fee account")), platform_fee_bps=20)
+    verify(paying(kind), wallet=WALLET)
+
+
+@pytest.mark.parametrize("kind", V1)
+def test_a_fee_account_without_a_fee_may_be_named_or_not(kind: Kind) -> None:
+    """Where the configured share is nothing, nothing goes there; but still to nobody else."""
+    quoted = make_quoted(make_order(fee_account=FEE_ACCOUNT))
 
     verify(built_of(quoted, kind), wallet=WALLET)
-    verify(built_of(quoted, kind, platform_fee=JUPITER), wallet=WALLET)  # absent: the program takes none, or fails
+    verify(built_of(quoted, kind, platform_fee=JUPITER), wallet=WALLET)
+    assert f"its platform fee account is {STRANGER}" in refusal_of(built_of(quoted, kind, platform_fee=STRANGER))
+
+
+@pytest.mark.parametrize("kind", V2)
+def test_a_route_without_a_place_for_the_fee_account_passes_without_a_fee(kind: Kind) -> None:
+    """V2 does not show the account; without a share there is nothing to show."""
+    verify(built_of(make_quoted(make_order(fee_account=FEE_ACCOUNT)), kind), wallet=WALLET)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -142,6 +165,27 @@ def test_accounts_may_be_created_in_all_three_ways(data: bytes) -> None:
 def test_a_memo_passes() -> None:
     """It moves nothing; signed by us or by nobody."""
     verify(with_more(make_swap(), Instruction(MEMO, b"hello", [signing(WALLET)]), Instruction(MEMO, b"", [])), wallet=WALLET)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_minimum_is_the_quote_s_result(kind: Kind) -> None:
+    """To the unit: slippage was counted there, and whatever the offer itself would allow does not count."""
+    fitting = evolve(make_quoted(), minimum_out_amount=6_065_408)  # 6,080,000 less 24 bps
+    strict = evolve(fitting, minimum_out_amount=6_065_409)
+
+    verify(built_of(fitting, kind, out_amount=6_080_000, slippage_bps=24), wallet=WALLET)
+    assert "is content with 6065408 out, the request with no less than 6065409" in refusal_of(
+        built_of(strict, kind, out_amount=6_080_000, slippage_bps=24)
+    )
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_slippage_is_not_counted_twice(kind: Kind) -> None:
+    """An offer 26 bps below the expected price that may slip 50 more delivers less than the request allows."""
+    quoted = evolve(make_quoted(out_amount=6_080_000), reference_out_amount=6_096_091, minimum_out_amount=6_065_611)
+
+    assert "is content with 6049600 out, the request with no less than 6065611" in refusal_of(built_of(quoted, kind))
+    verify(built_of(quoted, kind, slippage_bps=23), wallet=WALLET)
 
 
 # --- what is not ---
@@ -211,10 +255,24 @@ def test_another_authority_is_refused_even_if_it_does_not_sign(kind: Kind) -> No
 
 @pytest.mark.parametrize("kind", V1)
 def test_another_fee_account_than_the_request_s_is_refused(kind: Kind) -> None:
-    """Also where a fee account was asked for."""
-    quoted = make_quoted(make_order(fee_account=key("fee account")), platform_fee_bps=20)
+    """Also where a fee account was asked for; and a fee that goes to no account is not what was asked for either."""
+    for account in (STRANGER, JUPITER, ata(WALLET, USDC)):
+        assert f"its platform fee account is {account}" in refusal_of(paying(kind, platform_fee=account))
 
-    assert "platform fee account" in refusal_of(built_of(quoted, kind, platform_fee=STRANGER))
+
+@pytest.mark.parametrize("kind", V1)
+def test_a_fee_that_nobody_asked_for_has_no_account(kind: Kind) -> None:
+    """A quote that takes a share though the order names no account: there is no right place for it."""
+    quoted = make_quoted(platform_fee_bps=20)
+
+    assert f"its platform fee account is {JUPITER}" in refusal_of(built_of(quoted, kind))
+    assert f"its platform fee account is {STRANGER}" in refusal_of(built_of(quoted, kind, platform_fee=STRANGER))
+
+
+@pytest.mark.parametrize("kind", V2)
+def test_a_fee_is_not_paid_where_its_account_cannot_be_seen(kind: Kind) -> None:
+    """V2 hands the fee account over behind the ones that are read: whose it is nobody could tell."""
+    assert "does not show into which account the platform fee goes" in refusal_of(paying(kind))
 
 
 DISCRIMINATORS = {
@@ -456,17 +514,21 @@ def test_amounts_that_stand_in_front_of_v2_are_those_that_count() -> None:
 # --- a node that lies ---
 
 
-@pytest.mark.parametrize("account", [WALLET, MINE, WRAPPED_SOL])
+@pytest.mark.parametrize("account", [WALLET, MINE, WRAPPED_SOL, FEE_ACCOUNT])
 def test_a_table_that_stands_for_our_own_accounts_is_refused(account: Pubkey) -> None:
-    """What is at an index of a table is a node's word; the chain would put there what the table really holds."""
-    table = AddressLookupTableAccount(key("table"), [key("pool"), account])
+    """What is at an index of a table is a node's word; the chain would put there what the table really holds.
 
-    assert f"the lookup table {table.key} stands for accounts of ours" in refusal_of(evolve(make_swap(), lookup_tables=(table,)))
+    The caller's fee account as well: the fee would go to a stranger.
+    """
+    table = AddressLookupTableAccount(key("table"), [key("pool"), account])
+    built = evolve(paying(Kind.SHARED), lookup_tables=(table,))
+
+    assert f"the lookup table {table.key} stands for accounts of ours" in refusal_of(built)
 
 
 def test_a_table_of_others_accounts_passes() -> None:
-    """Pools, vaults, mints and programs: whatever Jupiter checks itself."""
-    accounts = [key("pool"), key("vault 1"), USDC.mint, TOKEN, EVENT_AUTHORITY]
+    """Pools, vaults, mints and programs: whatever Jupiter checks itself; and a fee account that is not this order's."""
+    accounts = [key("pool"), key("vault 1"), USDC.mint, TOKEN, EVENT_AUTHORITY, FEE_ACCOUNT]
 
     verify(evolve(make_swap(), lookup_tables=(AddressLookupTableAccount(key("table"), accounts),)), wallet=WALLET)
 

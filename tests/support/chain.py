@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import trio
 from attrs import frozen
+from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -17,10 +18,13 @@ from executor.network.retry import Retry
 from executor.network.solana import (
     AccountInfo,
     Accounts,
+    BlockhashValidity,
     Commitment,
+    EpochInfo,
     LatestBlockhash,
     Node,
     SignatureStatus,
+    SignatureStatuses,
     SlotFee,
 )
 from executor.programs import LOOKUP_TABLE_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
@@ -139,6 +143,11 @@ class FakeNode(Node):
         self.takes_seconds = 0.0
         self.height = 1_000
         self.context_slot = 1_100
+        self.statuses_slot: int | None = None
+        """As of which slot statuses are told, where that is another machine."""
+        self.validity_slot: int | None = None
+        """The same for blockhashes."""
+        self.valid_blockhashes: set[Hash] = set()
         self.recent: dict[Signature, SignatureStatus] = {}
         self.history: dict[Signature, SignatureStatus] = {}
         self.fees: tuple[SlotFee, ...] = ()
@@ -156,10 +165,17 @@ class FakeNode(Node):
             blockhash=hash_of(self.height), last_valid_block_height=self.height + 150, context_slot=self.context_slot
         )
 
-    async def block_height(self, commitment: Commitment = "confirmed") -> int:
-        """The height, whatever the commitment."""
-        await self._answer("getBlockHeight", commitment)
-        return self.height
+    async def epoch_info(self, commitment: Commitment = "confirmed") -> EpochInfo:
+        """Height and slot, whatever the commitment."""
+        await self._answer("getEpochInfo", commitment)
+        return EpochInfo(slot=self.context_slot, block_height=self.height)
+
+    async def blockhash_validity(
+        self, blockhash: Hash, *, commitment: Commitment = "confirmed", min_context_slot: int | None = None
+    ) -> BlockhashValidity:
+        """Valid are those that were added to `valid_blockhashes`."""
+        await self._answer("isBlockhashValid", (blockhash, commitment, min_context_slot))
+        return BlockhashValidity(slot=self.validity_slot or self.context_slot, valid=blockhash in self.valid_blockhashes)
 
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         """The slot, whatever the commitment."""
@@ -171,13 +187,12 @@ class FakeNode(Node):
         """Healthy unless failing."""
         await self._answer("getHealth")
 
-    async def signature_statuses(
-        self, signatures: Sequence[Signature], *, search_history: bool = False
-    ) -> tuple[SignatureStatus | None, ...]:
+    async def signature_statuses(self, signatures: Sequence[Signature], *, search_history: bool = False) -> SignatureStatuses:
         """The recent ones; with `search_history` all."""
         await self._answer("history" if search_history else "getSignatureStatuses", tuple(signatures))
         known = {**self.history, **self.recent} if search_history else self.recent
-        return tuple(known.get(signature) for signature in signatures)
+        slot = self.statuses_slot or self.context_slot
+        return SignatureStatuses(slot=slot, values=tuple(known.get(signature) for signature in signatures))
 
     async def prioritization_fees(self, addresses: Sequence[Pubkey]) -> tuple[SlotFee, ...]:
         """The same fees on all accounts."""

@@ -17,9 +17,9 @@ from attrs import frozen
 from solders.keypair import Keypair
 
 from executor.config import load
+from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.supervisor import Daemon, Surroundings, assemble
-from executor.trade import Line
 from executor.wallet.signer import KeypairSigner, Signer
 from tests.support.callers import Caller, connected
 from tests.support.clients import seeded

@@ -18,6 +18,8 @@ from tests.support.values import USDC
 MAINNET_USDC = evolve(USDC, mint=Pubkey.from_string("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"))
 JUP = evolve(USDC, mint=Pubkey.from_string("JUPyiwrYJFskUPiHa7hkeR8VUtAeFoSYbKedZNsDvCN"), symbol="JUP")
 
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
 TRANSACTIONS = recorded_names("get-transaction", but="EXPECTED.json")
 SWAPS = recorded_names("swap-instructions")
 TABLES = recorded_names("address-lookup-tables")
@@ -61,12 +63,44 @@ def recorded_tables() -> tuple[AddressLookupTableAccount, ...]:
     return tuple(tables)
 
 
+def base58_bytes(text: str) -> bytes:
+    """Bytes as nodes write those of instructions; each leading `1` is a zero byte."""
+    number = 0
+    for character in text:
+        number = number * 58 + BASE58.index(character)
+    return bytes(len(text) - len(text.lstrip("1"))) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def recorded_instructions(name: str) -> list[Instruction]:
+    """The instructions of a confirmed transaction, read by hand; those that they called are not among them."""
+    result = _recorded_result(name)
+    message, loaded = result["transaction"]["message"], result["meta"].get("loadedAddresses") or {}
+    keys = [*message["accountKeys"], *loaded.get("writable", ()), *loaded.get("readonly", ())]
+    return [
+        Instruction(
+            Pubkey.from_string(keys[one["programIdIndex"]]),
+            base58_bytes(one["data"]),
+            [AccountMeta(Pubkey.from_string(keys[index]), is_signer=False, is_writable=False) for index in one["accounts"]],
+        )
+        for one in message["instructions"]
+    ]
+
+
+def recorded_payer(name: str) -> Pubkey:
+    """Who paid for a confirmed transaction."""
+    return Pubkey.from_string(_recorded_result(name)["transaction"]["message"]["accountKeys"][0])
+
+
 async def recorded_transaction(name: str) -> ConfirmedTransaction:
     """A confirmed transaction, as our client reads it over a real socket."""
-    answer = recorded("get-transaction", name)
-    result = answer["response"]["result"] if "response" in answer else answer
+    result = _recorded_result(name)
     async with open_nodes() as (nodes, (upstream,)):
         upstream.script("getTransaction", rpc_result(result))
-        transaction = await nodes.all[0].transaction(Signature.default())
+        transaction = await nodes.all[0].transaction(Signature.from_string(result["transaction"]["signatures"][0]))
     assert transaction is not None
     return transaction
+
+
+def _recorded_result(name: str) -> Any:
+    answer = recorded("get-transaction", name)
+    return answer["response"]["result"] if "response" in answer else answer

@@ -15,7 +15,7 @@ Alter = Callable[[Any], Any]
 
 NODE_OPERATIONS = (
     "getAccountInfo",
-    "getBlockHeight",
+    "getEpochInfo",
     "getHealth",
     "getLatestBlockhash",
     "getMinimumBalanceForRentExemption",
@@ -24,6 +24,7 @@ NODE_OPERATIONS = (
     "getSignatureStatuses",
     "getSlot",
     "getTransaction",
+    "isBlockhashValid",
     "sendTransaction",
     "simulateTransaction",
 )

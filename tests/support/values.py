@@ -117,10 +117,15 @@ def make_quote(order: Order, out_amount: int = 6_096_091, **changes: Any) -> Quo
 
 
 def make_quoted(order: Order | None = None, **changes: Any) -> Quoted:
-    """An order with its offer."""
+    """An order with its offer, which is what slippage is measured against."""
     order = order or make_order()
     quote = make_quote(order, **changes)
-    return Quoted(order=order, quote=quote, reference_out_amount=quote.out_amount)
+    return Quoted(
+        order=order,
+        quote=quote,
+        reference_out_amount=quote.out_amount,
+        minimum_out_amount=minimum_out(quote.out_amount, order.max_slippage_bps),
+    )
 
 
 def make_built(quoted: Quoted | None = None, **changes: Any) -> Built:
@@ -139,7 +144,6 @@ def make_simulated(built: Built | None = None, **changes: Any) -> Simulated:
         budget=ComputeBudget(unit_limit=100_000, unit_price=MicroLamports(25_000)),
         priority_fee_lamports=Lamports(2_500),
         units_consumed=80_000,
-        out_amount=built.quoted.quote.out_amount,
     )
     return evolve(simulated, **changes)
 
@@ -157,4 +161,4 @@ def make_sent(signed: Signed | None = None, first_sent_at: float = 1.0) -> Sent:
     return Sent(signed=signed or make_signed(), first_sent_at=first_sent_at)
 
 
-LANDED = Landed(slot=500, confirmed_at=2.0)
+LANDED = Landed(slot=500, reverted=False, confirmed_at=2.0)

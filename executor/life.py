@@ -1,0 +1,170 @@
+"""Where one trade stands, and what all trades share: what `trade.py` works with."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import trio
+from attrs import define, field, frozen
+
+from executor.chainstate.blockhash import Blockhashes
+from executor.chainstate.confirmations import Confirmations
+from executor.chainstate.fees import Fees
+from executor.chainstate.lookup_tables import LookupTables
+from executor.config import Config
+from executor.errors import Denied, ErrorCode
+from executor.gate import Gate
+from executor.journal import records
+from executor.journal.journal import Entry, EntryRefused, Journal, JournalError
+from executor.log import Log
+from executor.model import Landed, Order, Outcome, Sent, Signed, Stage
+from executor.network.jupiter import Jupiter
+from executor.network.nodes import Nodes
+from executor.outcomes import Times
+from executor.risk.reservations import Reservations
+from executor.states import State, move
+from executor.wallet.signer import Signer
+
+JOURNAL_RETRY_SECONDS = 0.5
+
+
+class Observer(Protocol):
+    """Who counts."""
+
+    def stage_took(self, stage: Stage, seconds: float) -> None:
+        """Note how long a stage of a trade took."""
+        ...
+
+
+@frozen(kw_only=True)
+class Line:
+    """What the stages of all trades share."""
+
+    config: Config
+    jupiter: Jupiter
+    nodes: Nodes
+    blockhashes: Blockhashes
+    fees: Fees
+    lookup_tables: LookupTables
+    confirmations: Confirmations
+    reservations: Reservations
+    signer: Signer
+    journal: Journal
+    gate: Gate
+    now_ns: Callable[[], int]
+    observer: Observer
+    log: Log
+    marks: Iterator[int] = field(factory=itertools.count)
+    """Makes every transaction of this daemon unique: equal trades under one blockhash would be one transaction."""
+
+
+@define(kw_only=True, eq=False)
+class Life:
+    """Where one trade stands: the only thing that moves its state, and the only one that writes its entries."""
+
+    order: Order
+    line: Line
+    log: Log
+    state: State = State.ACCEPTED
+    signed: Signed | None = None
+    """Set before the journal gets it: from then on a restart may find it there, and send it."""
+    sent: Sent | None = None
+    landed: Landed | None = None
+    failed_stage: Stage | None = None
+    outcome: Outcome | None = None
+    """What it ended with, or was given up with, once that was told."""
+    unwritten: Entry | None = None
+    """The terminal entry, while the journal could not take it."""
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage, and remember where a trade failed: the first stage that did not get to its end, be it cut short."""
+        try:
+            with self._timed(stage):
+                yield
+        except BaseException:
+            self.failed_stage = self.failed_stage or stage
+            raise
+
+    @contextmanager
+    def _timed(self, stage: Stage) -> Iterator[None]:
+        began = trio.current_time()
+        try:
+            yield
+        finally:
+            self.line.observer.stage_took(stage, trio.current_time() - began)
+
+    def accept(self) -> None:
+        """Hand ACCEPTED over: it is durable with SIGNED at the latest. Raises Denied(JOURNAL_UNAVAILABLE)."""
+        with _nothing_sent():
+            self.line.journal.append_soon(records.accepted(self.order))
+        self.log.info("trade.accepted")
+
+    async def sign(self, signed: Signed) -> None:
+        """Return when SIGNED is durable. Raises Denied(JOURNAL_UNAVAILABLE): then nothing may be sent."""
+        following = move(self.state, State.SIGNED)
+        self.signed = signed
+        with _nothing_sent():
+            await self.line.journal.append(records.signed(signed, at_unix_ns=self.line.now_ns()))
+        self.state = following
+        self.log.info("trade.signed", signature=str(signed.signature), last_valid_block_height=signed.last_valid_block_height)
+
+    def send(self, signed: Signed) -> Sent:
+        """Note that the first byte leaves now. SIGNED is durable and says that it may; a full journal need not stop it."""
+        following = move(self.state, State.SENT)
+        try:
+            self.line.journal.append_soon(records.sent(self.order.request_id, at_unix_ns=self.line.now_ns()))
+        except JournalError:
+            self.log.exception("trade.send_not_journalled")
+        self.state = following
+        self.sent = Sent(signed=signed, first_sent_at=trio.current_time())
+        self.log.info("trade.sent", signature=str(signed.signature))
+        return self.sent
+
+    async def end(self, state: State, entry: Entry) -> None:
+        """Write the terminal entry. A journal that fails now cannot unmake the outcome: see `write_down`."""
+        following = move(self.state, state)
+        await self._write(entry)
+        self.state = following
+
+    async def write_down(self) -> None:
+        """Return when the terminal entry is durable; until then the outcome is told from memory.
+
+        Without this, a journal that failed once would be found well again by nobody: while it fails, no new trade is taken.
+        """
+        while self.unwritten is not None:
+            await trio.sleep(JOURNAL_RETRY_SECONDS)
+            await self._write(self.unwritten)
+
+    async def _write(self, entry: Entry) -> None:
+        self.unwritten = None
+        try:
+            await self.line.journal.append(entry)
+        except EntryRefused:  # it never will be: the acceptance was lost, and nothing was ever sent
+            self.log.exception("trade.outcome_refused")
+        except JournalError:
+            self.log.exception("trade.outcome_not_journalled")
+            self.unwritten = entry
+
+    def times(self) -> Times:
+        """What a result says of the durations so far."""
+        now, received, sent, landed = trio.current_time(), self.order.received_at, self.sent, self.landed
+        return Times(
+            execution_ns=_ns(now - received),
+            broadcast_ns=_ns(sent.first_sent_at - received) if sent else 0,
+            confirmation_ns=_ns(landed.confirmed_at - sent.first_sent_at) if sent and landed else 0,
+        )
+
+
+@contextmanager
+def _nothing_sent() -> Iterator[None]:
+    """Turn a JournalError into the refusal of a trade that has not been sent."""
+    try:
+        yield
+    except JournalError as error:
+        raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, f"{error}; nothing was sent") from error
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
