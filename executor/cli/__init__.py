@@ -10,7 +10,6 @@ from executor.cli import check, demo, keygen, localnet, serve, status, trade
 from executor.errors import ConfigError
 
 EXIT_OK = 0
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 COMMANDS = {
@@ -41,7 +40,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code. 0 = done, 1 = it failed, 2 = it was asked for wrongly or is configured wrongly."""
+    """Run a command; return its exit code. 0 = done, 1 = it failed, 2 = it was asked for wrongly or is configured wrongly.
+
+    3 = it is not known (`trade`); 130 = Ctrl-C.
+    """
     try:
         try:
             return _run(argv)

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from executor.rpc import trade_executor_pb2 as pb
+from executor.rpc.refusal import ERROR_DOMAIN
 
 SERVICE = "/trade_executor.v1.TradeExecutor"
 
@@ -23,7 +24,7 @@ class CallFailed(Exception):
     status: str
     message: str
     reason: str
-    """The executor's own code; empty when there is none."""
+    """The executor's own code. Empty: the executor has refused nothing, so whatever was asked for may have happened."""
     violations: tuple[tuple[str, str], ...]
     """Field and problem, of an INVALID_ARGUMENT."""
 
@@ -123,6 +124,6 @@ def _call_failed(error: grpc.RpcError) -> CallFailed:
     return CallFailed(
         status=error.code().name,
         message=error.details() or "",
-        reason=info.reason,
+        reason=info.reason if info.domain == ERROR_DOMAIN else "",  # what lies between may add details of its own
         violations=tuple((v.field, v.description) for v in bad.field_violations),
     )

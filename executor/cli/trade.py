@@ -2,12 +2,17 @@
 
 IN and OUT are symbols of the daemon's whitelist (SOL, USDC) or mints; AMOUNT is in whole tokens of IN, as a person writes it.
 Example: executor trade SOL USDC 0.25 --slippage-bps 50
+
+Exit code 0: SUCCESS. 1: FAILED or refused, so nothing was swapped and nothing will be. 2: it was asked for wrongly.
+3: not known: PENDING, or no answer. Then give the same command again with the --request-id that stands on stderr: it asks what
+became of that trade and never trades twice.
 """
 
 import argparse
 import json
 import sys
 import uuid
+from contextlib import suppress
 from decimal import Context, Decimal
 
 from attrs import frozen
@@ -22,6 +27,13 @@ HELP = "execute one swap through a running daemon"
 STATUS_TIMEOUT_SECONDS = 5.0
 U32_MAX = 2**32 - 1
 URGENCIES = ("low", "normal", "high", "critical")
+EXIT_FAILED = 1
+EXIT_UNKNOWN = 3
+_EXIT_CODES = {pb.TRADE_STATUS_SUCCESS: 0, pb.TRADE_STATUS_FAILED: EXIT_FAILED}
+"""Of the answers that are certain."""
+_SILENT_ON_EARLIER_CALLS = {"UNAVAILABLE", "ALREADY_EXISTS"}
+"""Refusals that do not say what became of an earlier call with the same id: the one may be given before the journal is read, the
+other means that there was such a call, with other content."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,18 +59,34 @@ class _Token:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command. Exit code 0: SUCCESS; 1: FAILED, PENDING or refused."""
+    """Run the command."""
     request_id = arguments.request_id or str(uuid.uuid4())
-    try:
-        with connect(arguments.address) as client:
+    with connect(arguments.address) as client:
+        try:
             tokens = _tokens(client)
-            source, target = _find(arguments.input, tokens), _find(arguments.output, tokens)
-            request = _request(arguments, request_id, source, target)
-            result = client.execute(request, timeout_seconds=arguments.timeout)
-    except CallFailed as failure:
-        return _report_failure(failure, request_id, as_json=arguments.json)
+        except CallFailed as failure:
+            # Nothing was asked for now. Who names an id may have asked for it before.
+            return _report_failure(failure, request_id, unknown=bool(arguments.request_id), as_json=arguments.json)
+        source, target = _find(arguments.input, tokens), _find(arguments.output, tokens)
+        request = _request(arguments, request_id, source, target)
+        try:
+            result = _execute(client, request, timeout_seconds=arguments.timeout)
+        except CallFailed as failure:
+            unknown = not failure.reason or bool(arguments.request_id and failure.status in _SILENT_ON_EARLIER_CALLS)
+            return _report_failure(failure, request_id, unknown=unknown, as_json=arguments.json)
     print(json.dumps(as_dict(result)) if arguments.json else _page(result, source, target))
-    return 0 if result.status == pb.TRADE_STATUS_SUCCESS else 1
+    return _EXIT_CODES.get(result.status, EXIT_UNKNOWN)
+
+
+def _execute(client: Client, request: pb.TradeRequest, *, timeout_seconds: float) -> pb.TradeResult:
+    """Trade. The id is told first: whatever becomes of this process, the operator can ask what became of the trade."""
+    with suppress(BrokenPipeError):  # nobody reads it
+        print(f"request_id {request.request_id}", file=sys.stderr, flush=True)
+    try:
+        return client.execute(request, timeout_seconds=timeout_seconds)
+    except KeyboardInterrupt:
+        print(f"unknown: interrupted\n{_advice(request.request_id)}", file=sys.stderr)
+        raise
 
 
 def _tokens(client: Client) -> list[_Token]:
@@ -103,15 +131,19 @@ def _raw_amount(text: str, token: _Token) -> int:
     return whole
 
 
-def _report_failure(failure: CallFailed, request_id: str, *, as_json: bool) -> int:
+def _report_failure(failure: CallFailed, request_id: str, *, unknown: bool, as_json: bool) -> int:
     if as_json:
-        facts = {"request_id": request_id, "error_code": failure.reason, "grpc_status": failure.status}
+        facts = {"request_id": request_id, "unknown": unknown, "error_code": failure.reason, "grpc_status": failure.status}
         print(json.dumps({**facts, "error_message": failure.message, "violations": dict(failure.violations)}))
+    elif unknown:
+        print(f"unknown: {failure}\n{_advice(request_id)}", file=sys.stderr)
     else:
-        print(f"refused: {failure}", file=sys.stderr)
-        if failure.status == "DEADLINE_EXCEEDED":
-            print(f"the trade goes on; ask again with --request-id {request_id}", file=sys.stderr)
-    return 1
+        print(f"{'refused' if failure.reason else 'not asked'}: {failure}", file=sys.stderr)
+    return EXIT_UNKNOWN if unknown else EXIT_FAILED
+
+
+def _advice(request_id: str) -> str:
+    return f"it may have traded, or may yet; ask again with --request-id {request_id}, which never trades twice"
 
 
 def _page(result: pb.TradeResult, source: _Token, target: _Token) -> str:

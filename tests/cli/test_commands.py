@@ -20,6 +20,9 @@ from typing import Any
 import grpc
 import pytest
 from attrs import field, frozen
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 from solders.keypair import Keypair
 
 from executor import __version__
@@ -99,6 +102,49 @@ def printed(capsys: Capture) -> Any:
     """What a command with --json wrote: one line, one object."""
     (line,) = capsys.readouterr().out.splitlines()
     return json.loads(line)
+
+
+@frozen
+class Refusal:
+    """An error status of something that speaks gRPC, with its trailing metadata."""
+
+    code: grpc.StatusCode
+    metadata: tuple[tuple[str, str | bytes], ...]
+
+
+BUSY = Refusal(grpc.StatusCode.UNAVAILABLE, (("x-proxy", "busy"),))
+"""By nothing that the executor knows."""
+SOL_AND_USDC = pb.ExecutorStatus(
+    trading_allowed=True,
+    wallet=pb.WalletStatus(balances=[pb.WalletBalance(symbol=s, mint=mint(s), decimals=9) for s in ("SOL", "USDC")]),
+)
+
+
+@contextmanager
+def telling(status: pb.ExecutorStatus | Refusal, trade: pb.TradeResult | Refusal = BUSY) -> Iterator[str]:
+    """A gRPC server that answers every status and every trade alike."""
+
+    def handler(answer: Message | Refusal, request: type[Message]) -> Any:
+        def handle(_request: Message, context: Any) -> Message:
+            if isinstance(answer, Refusal):
+                context.set_trailing_metadata(answer.metadata)
+                context.abort(answer.code, "not now")
+            assert isinstance(answer, Message)
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
+        )
+
+    handlers = {"GetExecutorStatus": handler(status, pb.Empty), "ExecuteTradeRequest": handler(trade, pb.TradeRequest)}
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
 
 
 # --- the command line itself --------------------------------------------------------------------------------------------------
@@ -211,28 +257,90 @@ def test_a_trade_that_fails(daemon: Served, capsys: Capture) -> None:
 
 
 def test_a_refused_trade_as_json(daemon: Served, capsys: Capture) -> None:
-    """Exit code 1, and every field that is wrong with what is wrong about it."""
+    """Exit code 1, and every field that is wrong with what is wrong about it; that nothing was traded is known."""
     words = ["--slippage-bps", "9999", "--source", "", "--json", "--request-id", "wrong", "--address", daemon.address]
     assert main(["trade", "SOL", "USDC", "0.1", *words]) == 1
     answer = printed(capsys)
     assert (answer["request_id"], answer["error_code"], answer["grpc_status"]) == ("wrong", "REQUEST_INVALID", "INVALID_ARGUMENT")
     assert set(answer["violations"]) == {"max_slippage_bps", "source_service"}
+    assert answer["unknown"] is False
 
 
 def test_a_refused_trade_in_words(daemon: Served, capsys: Capture) -> None:
-    """Exit code 1, nothing on stdout, and the reason on stderr."""
+    """Exit code 1, nothing on stdout, and on stderr the id and the reason."""
     assert main(["trade", "SOL", "USDC", "0.1", "--slippage-bps", "9999", "--address", daemon.address]) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith("refused: INVALID_ARGUMENT: ")
+    named, refused = output.err.splitlines()
+    assert named.startswith("request_id ")
+    assert refused.startswith("refused: INVALID_ARGUMENT: ")
 
 
 def test_a_trade_that_takes_longer_than_one_waits(daemon: Served, capsys: Capture) -> None:
-    """Exit code 1, and under which id to ask again: the trade goes on."""
+    """Exit code 3, and under which id to ask again: the trade goes on."""
     words = ["trade", "SOL", "USDC", "0.1", "--address", daemon.address, "--request-id", "long"]
-    assert main([*words, "--timeout", "0.01"]) == 1
+    assert main([*words, "--timeout", "0.01"]) == 3
     assert "--request-id long" in capsys.readouterr().err
     assert main(words) == 0
+
+
+def test_a_trade_whose_end_is_not_known_in_time(daemon: Served, capsys: Capture) -> None:
+    """PENDING is no failure: exit code 3, and a page with the signature to look for."""
+    answer = pb.TradeResult(request_id="open", status=pb.TRADE_STATUS_PENDING, transaction_signature="5ig")
+    with telling(SOL_AND_USDC, answer) as address:
+        assert main(["trade", "SOL", "USDC", "0.1", "--address", address]) == 3
+    assert capsys.readouterr().out == "PENDING  open\n  signature 5ig\n"
+
+
+def refused(code: grpc.StatusCode, domain: str = "") -> Refusal:
+    """An error status, with google.rpc.ErrorInfo of this domain unless there is none."""
+    info = AnyMessage()
+    info.Pack(error_details_pb2.ErrorInfo(reason="SOME_REASON", domain=domain))
+    details = status_pb2.Status(code=code.value[0], details=[info] if domain else []).SerializeToString()
+    return Refusal(code, (("grpc-status-details-bin", details),))
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("refusal", "unknown"),
+    [
+        (refused(grpc.StatusCode.FAILED_PRECONDITION, "executor"), (False, False)),
+        (refused(grpc.StatusCode.UNAVAILABLE, "executor"), (False, True)),
+        (refused(grpc.StatusCode.ALREADY_EXISTS, "executor"), (False, True)),
+        (refused(grpc.StatusCode.FAILED_PRECONDITION, "proxy.example"), (True, True)),
+        (refused(grpc.StatusCode.RESOURCE_EXHAUSTED), (True, True)),
+    ],
+)
+def test_only_the_executors_own_word_is_a_refusal(
+    refusal: Refusal, unknown: tuple[bool, bool], named: bool, capsys: Capture
+) -> None:
+    """Whatever else ends the call, the trade may have been made: exit code 3, "unknown", and how to ask again.
+
+    The same of an old id that is refused as UNAVAILABLE or ALREADY_EXISTS: neither says what became of the earlier call.
+    """
+    words = ["trade", "SOL", "USDC", "0.1", *(["--request-id", "old"] if named else [])]
+    with telling(SOL_AND_USDC, refusal) as address:
+        code = main([*words, "--address", address])
+        told = capsys.readouterr().err.splitlines()
+        assert main([*words, "--address", address, "--json"]) == code
+    assert code == (3 if unknown[named] else 1)
+    assert printed(capsys)["unknown"] is unknown[named]
+    request_id = told[0].removeprefix("request_id ")
+    assert told[1] == f"{'unknown' if unknown[named] else 'refused'}: {refusal.code.name}: not now"
+    assert [f"--request-id {request_id}," in line for line in told[2:]] == [True] * unknown[named]
+    assert (request_id == "old") is named
+
+
+def test_a_trade_by_somebody_who_hears_nothing(daemon: Served) -> None:
+    """A stderr that nobody reads keeps no trade from being made."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ["trade", "SOL", "USDC", "0.1", "--address", daemon.address, "--json"]
+    try:
+        ended = run_aside(*words, stdout=subprocess.PIPE, stderr=writer)
+    finally:
+        os.close(writer)
+    assert json.loads(ended.stdout)["status"] == "TRADE_STATUS_SUCCESS"
 
 
 @pytest.mark.parametrize(
@@ -289,32 +397,6 @@ def test_the_status_as_json(daemon: Served, capsys: Capture) -> None:
     assert all(isinstance(b["amount"], int) for b in status["wallet"]["balances"])
 
 
-@contextmanager
-def telling(status: pb.ExecutorStatus | None) -> Iterator[str]:
-    """A gRPC server that tells this status, or refuses with metadata that the executor does not know."""
-
-    def answer(_request: pb.Empty, context: Any) -> pb.ExecutorStatus:
-        if status is not None:
-            return status
-        context.set_trailing_metadata((("x-proxy", "busy"),))
-        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-        raise AssertionError("abort raises")
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=pb.Empty.FromString,
-        response_serializer=pb.ExecutorStatus.SerializeToString,
-    )
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], {"GetExecutorStatus": handler}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-
-
 @pytest.mark.parametrize(("uptime_ms", "span"), [(119_900, "119.9 s"), (120_000, "2 min"), (9_000_000, "2.5 h")])
 def test_the_status_of_a_daemon_that_does_not_trade(uptime_ms: int, span: str, capsys: Capture) -> None:
     """Exit code 1; why it does not stands in the first line, who fails beside the upstream, and the uptime in a fitting unit."""
@@ -341,7 +423,7 @@ def test_no_token_is_known_yet(capsys: Capture) -> None:
 
 def test_something_else_that_speaks_grpc(capsys: Capture) -> None:
     """A refusal without the executor's details, from a proxy say, is reported with what it does tell."""
-    with telling(None) as address:
+    with telling(BUSY) as address:
         assert main(["status", "--address", address]) == 1
     assert capsys.readouterr().err.endswith(": UNAVAILABLE: not now\n")
 
@@ -354,10 +436,20 @@ def test_no_daemon(capsys: Capture) -> None:
     assert output.out == ""
     assert address in output.err
     assert main(["trade", "SOL", "USDC", "1", "--address", address]) == 1
-    assert capsys.readouterr().err.startswith("refused: UNAVAILABLE")
+    assert capsys.readouterr().err.startswith("not asked: UNAVAILABLE")
     assert main(["trade", "SOL", "USDC", "1", "--address", address, "--json"]) == 1
     answer = printed(capsys)
     assert (answer["grpc_status"], answer["error_code"], answer["violations"]) == ("UNAVAILABLE", "", {})
+    assert answer["unknown"] is False
+
+
+def test_no_daemon_to_ask_again(capsys: Capture) -> None:
+    """Who names an id may have traded under it before, and a daemon that is not there does not tell: exit code 3."""
+    words = ["trade", "SOL", "USDC", "1", "--address", f"127.0.0.1:{free_port()}", "--request-id", "old"]
+    assert main([*words, "--json"]) == 3
+    assert printed(capsys)["unknown"] is True
+    assert main(words) == 3
+    assert "--request-id old," in capsys.readouterr().err
 
 
 # --- keygen -------------------------------------------------------------------------------------------------------------------

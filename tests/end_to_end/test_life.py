@@ -1,8 +1,13 @@
 """How the process starts, refuses to start, and ends."""
 
+import json
 import signal
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from attrs import evolve
@@ -88,6 +93,52 @@ def test_a_second_daemon_finds_the_journal_free_after_a_kill(chain: Localnet, wa
         assert first.ended() == -signal.SIGKILL
     with daemon_process(place, wallet) as second:
         assert second.caller.get("kept") == told
+
+
+@contextmanager
+def _trading(chain: Localnet, daemon: DaemonProcess) -> "Iterator[subprocess.Popen[str]]":
+    """`executor trade` as a process, in the middle of a trade that is sent and does not land."""
+    chain.order("lost-send", target="node", count=None)
+    command = [sys.executable, "-m", "executor", "trade", "SOL", "USDC", "1", "--address", daemon.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: daemon.events("send.answered"), "it is sent")
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_caller_of_a_daemon_that_is_killed_learns_how_to_ask_again(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """A lost connection is no refusal: exit code 3 and the id, under which the next daemon knows the very same transaction."""
+    with daemon_process(place, wallet) as first, _trading(chain, first) as caller:
+        first.process.kill()
+        out, err = caller.communicate(timeout=NEVER)
+        named, unknown, advice = err.splitlines()
+        request_id = named.removeprefix("request_id ")
+        (signed,) = {event["signature"] for event in first.events("trade.sent")}
+
+    assert (caller.returncode, out) == (3, "")
+    assert unknown.startswith("unknown: UNAVAILABLE: ")
+    assert f"--request-id {request_id}," in advice
+    with daemon_process(place, wallet) as second:
+        words = ["trade", "SOL", "USDC", "1", "--address", second.address, "--request-id", request_id, "--json"]
+        told = json.loads(run_executor(*words).stdout)
+    assert told["transaction_signature"] == signed
+
+
+def test_who_interrupts_a_trade_learns_how_to_ask_again(chain: Localnet, wallet: Keypair, place: Place) -> None:
+    """Ctrl-C ends the wait and not the trade: exit code 130, and the id, which stood there before."""
+    with daemon_process(place, wallet) as daemon, _trading(chain, daemon) as caller:
+        caller.send_signal(signal.SIGINT)
+        out, err = caller.communicate(timeout=NEVER)
+        named, unknown, advice = err.splitlines()
+        request_id = named.removeprefix("request_id ")
+
+        assert (caller.returncode, out, unknown) == (130, "", "unknown: interrupted")
+        assert f"--request-id {request_id}," in advice
+        assert daemon.caller.get(request_id).status == pb.TRADE_STATUS_PENDING
+        chain.clear()
+        wait_until(lambda: daemon.caller.get(request_id).status == pb.TRADE_STATUS_SUCCESS, "it lands with a later send")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
