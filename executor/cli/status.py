@@ -3,11 +3,14 @@
 import argparse
 import json
 import sys
+from typing import Any
+
+from google.protobuf.message import Message
 
 from executor.cli.client import CallFailed, as_dict, connect
 from executor.cli.settings import add_address_argument
 from executor.rpc import trade_executor_pb2 as pb
-from executor.units import ui_text
+from executor.units import U64_MAX, ui_text
 
 HELP = "show how a running daemon is"
 
@@ -42,19 +45,40 @@ def _head(status: pb.ExecutorStatus) -> list[str]:
         f"executor {status.version}, up {_span(status.uptime_ms)}, {trading}",
         f"in flight {status.trades_in_flight}   success {outcomes.success}   failed {outcomes.failed}"
         f"   pending {outcomes.pending}   refused {outcomes.refused}",
-        f"blockhash {_span(status.blockhash.age_ms)} old, block height {status.blockhash.block_height}"
-        f"   fee cache: {status.fee_cache.entries} pairs",
+        f"{_blockhash(status)}   {_fee_cache(status.fee_cache)}",
     ]
 
 
+def _blockhash(status: pb.ExecutorStatus) -> str:
+    blockhash = status.blockhash
+    age = _age_ms(blockhash, "age_ms")
+    if not status.HasField("blockhash") or age is None:
+        return "no blockhash yet"
+    stale = "" if blockhash.fresh else " (STALE)"
+    return f"blockhash {_span(age)} old{stale}, block height {blockhash.block_height}"
+
+
+def _fee_cache(cache: pb.FeeCacheStatus) -> str:
+    age = _age_ms(cache, "oldest_age_ms")
+    if not cache.entries or age is None:
+        return "fee cache: empty"
+    return f"fee cache: {cache.entries} pairs, up to {_span(age)} old"
+
+
 def _upstreams(status: pb.ExecutorStatus) -> list[str]:
-    rows = [*status.nodes, status.jupiter]
-    return [f"{row.name:<12} {row.endpoint:<34} {'healthy' if row.healthy else 'FAILING: ' + row.problem}" for row in rows]
+    rows = [*status.nodes, *([status.jupiter] if status.HasField("jupiter") else [])]
+    return [f"{row.name:<12} {row.endpoint:<34} {_health(row)}" for row in rows]
+
+
+def _health(row: pb.EndpointStatus) -> str:
+    if _age_ms(row, "age_ms") is None:
+        return "never asked"
+    return "healthy" if row.healthy else f"FAILING: {row.problem}"
 
 
 def _wallet(status: pb.ExecutorStatus) -> list[str]:
     rows = [f"  {b.symbol:<10} {ui_text(b.amount, b.decimals):>24}" for b in status.wallet.balances]
-    return [f"wallet {status.wallet.address}", *rows]
+    return [f"wallet {status.wallet.address}", *(rows or ["  no balance is known yet"])]
 
 
 def _stages(status: pb.ExecutorStatus) -> list[str]:
@@ -66,6 +90,15 @@ def _stages(status: pb.ExecutorStatus) -> list[str]:
 def _errors(status: pb.ExecutorStatus) -> list[str]:
     rows = [f"  {code:<30}{count:>6}" for code, count in sorted(status.error_counts.items())]
     return ["", "errors by code", *rows] if rows else []
+
+
+def _age_ms(message: Message, field: str) -> int | None:
+    """An age; None where there is none: the field is absent, or holds what stands for infinity."""
+    descriptor: Any = message.DESCRIPTOR  # the stubs know two classes of descriptors that have nothing in common
+    if descriptor.fields_by_name[field].has_presence and not message.HasField(field):
+        return None
+    age: int = getattr(message, field)
+    return None if age >= U64_MAX else age
 
 
 def _span(milliseconds: int) -> str:

@@ -29,6 +29,7 @@ from executor import __version__
 from executor.cli import COMMANDS, localnet_process, main
 from executor.cli.client import SERVICE, CallFailed, connect
 from executor.rpc import trade_executor_pb2 as pb
+from executor.units import U64_MAX
 from tests.support.localnet import Localnet, mint, wait_until
 from tests.support.settings import Place
 
@@ -412,6 +413,56 @@ def test_the_status_of_a_daemon_that_does_not_trade(uptime_ms: int, span: str, c
     assert page.startswith(f"executor 7, up {span}, NOT TRADING: no blockhash; no tokens\n")
     assert re.search(r"node-0 .* FAILING: it refuses\n", page)
     assert page.endswith("no trade yet\n")
+
+
+def never(kind: type[Message], field: str) -> list[dict[str, Any]]:
+    """Every way in which an age can be said not to exist: as infinity, and by its absence where that can be told from 0."""
+    descriptor: Any = kind.DESCRIPTOR
+    return [{field: U64_MAX}, *([{}] if descriptor.fields_by_name[field].has_presence else [])]
+
+
+def page_of(status: pb.ExecutorStatus, capsys: Capture) -> list[str]:
+    """The lines that `executor status` prints of it."""
+    with telling(status) as address:
+        main(["status", "--address", address])
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("age", [None, *never(pb.BlockhashStatus, "age_ms")])
+def test_no_blockhash_is_not_a_new_one(age: dict[str, Any] | None, capsys: Capture) -> None:
+    """Neither where the status has none nor where it never came."""
+    blockhash = None if age is None else pb.BlockhashStatus(fresh=True, **age)
+    assert page_of(pb.ExecutorStatus(blockhash=blockhash), capsys)[2].startswith("no blockhash yet ")
+
+
+def test_a_blockhash_that_is_too_old_says_so(capsys: Capture) -> None:
+    """Its age alone tells only who knows the limit."""
+    old, new = (pb.BlockhashStatus(age_ms=11_000, block_height=7, fresh=fresh) for fresh in (False, True))
+    assert page_of(pb.ExecutorStatus(blockhash=old), capsys)[2].startswith("blockhash 11.0 s old (STALE), block height 7 ")
+    assert page_of(pb.ExecutorStatus(blockhash=new), capsys)[2].startswith("blockhash 11.0 s old, block height 7 ")
+
+
+@pytest.mark.parametrize("age", [{"oldest_age_ms": 0}, *never(pb.FeeCacheStatus, "oldest_age_ms")])
+def test_an_empty_fee_cache_has_no_age(age: dict[str, Any], capsys: Capture) -> None:
+    """Whatever stands in its place."""
+    assert page_of(pb.ExecutorStatus(fee_cache=pb.FeeCacheStatus(**age)), capsys)[2].endswith("   fee cache: empty")
+    full = pb.FeeCacheStatus(entries=3, oldest_age_ms=2_500)
+    assert page_of(pb.ExecutorStatus(fee_cache=full), capsys)[2].endswith("   fee cache: 3 pairs, up to 2.5 s old")
+
+
+@pytest.mark.parametrize("age", never(pb.EndpointStatus, "age_ms"))
+def test_who_was_never_asked_is_not_healthy(age: dict[str, Any], capsys: Capture) -> None:
+    """Jupiter before the first trade, say; and an upstream that the status does not hold has no line."""
+    asked = pb.EndpointStatus(name="node-0", healthy=True, age_ms=5)
+    page = page_of(pb.ExecutorStatus(nodes=[asked], jupiter=pb.EndpointStatus(name="jupiter", healthy=True, **age)), capsys)
+    assert [line.split(maxsplit=1) for line in page[4:6]] == [["node-0", "healthy"], ["jupiter", "never asked"]]
+    assert page_of(pb.ExecutorStatus(nodes=[asked]), capsys)[5] == ""
+
+
+def test_balances_that_were_never_read_are_not_none(capsys: Capture) -> None:
+    """An empty list would look like an empty wallet."""
+    page = page_of(pb.ExecutorStatus(wallet=pb.WalletStatus(address="abc")), capsys)
+    assert page[page.index("wallet abc") + 1] == "  no balance is known yet"
 
 
 def test_no_token_is_known_yet(capsys: Capture) -> None:
