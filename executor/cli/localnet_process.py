@@ -1,4 +1,4 @@
-"""Starts the localnet as a process of its own, and stops it again."""
+"""Starts the localnet as a process of its own, and stops it again. It does not outlive this process, however that ends."""
 
 import json
 import subprocess
@@ -11,6 +11,8 @@ from attrs import asdict, frozen
 from executor.errors import ConfigError
 
 STOP_SECONDS = 5.0
+UNTIL_WE_END = "--until-stdin-closes"
+"""With a pipe as its stdin, whose other end only we hold: the kernel closes it even when we are killed."""
 
 
 @frozen
@@ -39,13 +41,14 @@ class LocalnetAddresses:
 @contextmanager
 def start_localnet(*, fund: Sequence[str], slot_ms: int, seed: int, nodes: int = 1) -> Iterator[LocalnetAddresses]:
     """Start one on free ports and wait until it listens. Raises ConfigError with its own words if it does not."""
-    command = [sys.executable, "-m", "executor", "localnet", "--json", "--rpc-port", "0", "--jupiter-port", "0"]
+    command = [sys.executable, "-m", "executor", "localnet", "--json", "--rpc-port", "0", "--jupiter-port", "0", UNTIL_WE_END]
     command += ["--nodes", str(nodes), "--slot-ms", str(slot_ms), "--seed", str(seed)]
     for address in fund:
         command += ["--fund", address]
     # A terminal's Ctrl-C goes to the whole group: in a session of its own the localnet outlives the daemon's drain.
-    popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own words
-    with popen as process:  # leaving it waits for the end and closes the pipe
+    pipe = subprocess.PIPE
+    popen = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)  # noqa: S603 - our own words
+    with popen as process:  # leaving it waits for the end and closes the pipes
         try:
             yield _addresses(process)
         finally:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -32,7 +33,7 @@ For example, the next two quotes fail with 429:
 WARM_UP_SLOTS = 160
 """Slots that pass before the ports open, so that there are finalized blocks and recent fees as on a chain that has long run."""
 NODE_PORT_STEP = 10
-"""Between the ports of two nodes: 8900 is the WebSocket's and 8901 Jupiter's."""
+"""Between the ports of two nodes: Jupiter's 8901 lies between the first two."""
 LAST_PORT = 65_535
 USAGE_ERROR = 2
 
@@ -90,11 +91,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="give this wallet SOL and every token before the start; may be repeated",
     )
+    parser.add_argument(
+        "--until-stdin-closes",
+        action="store_true",
+        help="end also when stdin closes: given a pipe, with the process that holds its other end",
+    )
     parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON once everything listens")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code."""
+    """Run until SIGTERM or SIGINT, or until stdin closes where that is asked for; returns the exit code."""
     try:
         import aiohttp  # noqa: F401 - the one package that only this command needs
     except ImportError:
@@ -122,6 +128,11 @@ async def _serve(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if arguments.until_stdin_closes:
+        try:
+            _heed_stdin(stop)
+        except OSError:
+            return _fail("--until-stdin-closes needs a pipe, a socket or a terminal as stdin")
     localnet = _localnet(arguments)
     try:
         running = await listen(_listeners(arguments, localnet), admin=Admin(localnet), faults=localnet.faults)
@@ -133,6 +144,22 @@ async def _serve(arguments: argparse.Namespace) -> int:
     finally:
         await running.close()
     return 0
+
+
+def _heed_stdin(stop: asyncio.Event) -> None:
+    """Stop when the other end of stdin is closed; what comes before is ignored. Raises OSError for what cannot be waited on."""
+    loop, stdin = asyncio.get_running_loop(), 0
+
+    def read() -> None:
+        try:
+            found = os.read(stdin, 4096)
+        except OSError:  # a terminal that has hung up
+            found = b""
+        if not found:
+            loop.remove_reader(stdin)
+            stop.set()
+
+    loop.add_reader(stdin, read)
 
 
 def _localnet(arguments: argparse.Namespace) -> Localnet:

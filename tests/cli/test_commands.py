@@ -152,7 +152,7 @@ def telling(status: pb.ExecutorStatus | Refusal, trade: pb.TradeResult | Refusal
 
 NAMED = {
     "serve": ["--config", "--localnet", "--listen", "--slot-ms", "--seed", "--json"],
-    "localnet": ["--rpc-port", "--jupiter-port", "--nodes", "--slot-ms", "--seed", "--fund", "--json"],
+    "localnet": ["--rpc-port", "--jupiter-port", "--nodes", "--slot-ms", "--seed", "--fund", "--until-stdin-closes", "--json"],
     "demo": ["--json"],
     "check": ["--config", "--json"],
     "trade": ["IN", "OUT", "AMOUNT", "--address", "--slippage-bps", "--urgency", "--request-id", "--timeout", "--json"],

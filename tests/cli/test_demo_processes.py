@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -129,6 +130,28 @@ def test_children_write_into_files_of_their_own(tmp_path: Path, children: Childr
     assert child.ends_within(PATIENCE_SECONDS)
     assert child.log_path.read_text() == "words\n"
     assert (tmp_path / "python.out").read_text() == "{}\n"
+
+
+ON_A_LOCALNET = """
+import pathlib, sys, time
+from executor.cli.demo.children import Children
+from executor.cli.demo.interruption import Interruption
+from executor.cli.demo.stage import start_localnet
+with Interruption() as interruption, Children(pathlib.Path(sys.argv[1]), interruption) as children:
+    print(start_localnet(children, slot_ms=400, seed=1).process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_localnet_ends_with_its_demo(tmp_path: Path) -> None:
+    """Even when the demo is killed and cannot end it."""
+    command = [sys.executable, "-c", ON_A_LOCALNET, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        group = int(demo.stdout.readline())
+        assert not any(state in "ZX" for state in states(group))
+        demo.kill()
+    assert is_gone(group)
 
 
 # --- interruption -------------------------------------------------------------------------------------------------------------

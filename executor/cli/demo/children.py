@@ -90,7 +90,7 @@ class Child:
             self.ends_within(self.abort_seconds)
         if self._has_group():
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.communicate()  # waits, and closes the pipe
 
     def _has_group(self) -> bool:
         try:
@@ -122,11 +122,11 @@ class Children:
                 child.end()
 
     def start(self, name: str, command: Sequence[str]) -> Child:
-        """Run a command."""
+        """Run a command. Its stdin is a pipe that closes when the demo ends, be it killed."""
         output_path, log_path = self.folder / f"{name}.out", self.folder / f"{name}.log"
         with self.interruption.held(), output_path.open("wb") as output, log_path.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own words
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=output, stderr=log, start_new_session=True
             )
             child = Child(
                 name=name, log_path=log_path, abort_seconds=self.abort_seconds, output_path=output_path, process=process

@@ -14,6 +14,7 @@ from executor.cli.demo.children import EXECUTOR, Child, Children
 from executor.cli.demo.failure import DemoFailed
 from executor.cli.demo.plan import BOUGHT_SYMBOL, Token
 from executor.cli.demo.web import fetch
+from executor.cli.localnet_process import UNTIL_WE_END
 from executor.cli.settings import read_config
 from executor.config import TokenSettings
 from executor.rpc import trade_executor_pb2 as pb
@@ -97,7 +98,7 @@ class Stage:
 def set_up(children: Children, *, slot_ms: int, seed: int) -> Stage:
     """Start everything, and return when the daemon allows trading. Raises DemoFailed."""
     wallet = str(create_keypair_file(children.folder / WALLET_FILE))
-    localnet = _start_localnet(children, slot_ms=slot_ms, seed=seed)
+    localnet = start_localnet(children, slot_ms=slot_ms, seed=seed)
     whitelist = read_config(None).tokens
     tokens = _tokens(localnet, whitelist)
     funded = {token.mint: token.worth(FUNDED_CENTS) for token in tokens if token.symbol not in {"SOL", BOUGHT_SYMBOL}}
@@ -106,9 +107,10 @@ def set_up(children: Children, *, slot_ms: int, seed: int) -> Stage:
     return Stage(localnet=localnet, daemon=daemon, address=address, wallet=wallet, tokens=tokens)
 
 
-def _start_localnet(children: Children, *, slot_ms: int, seed: int) -> Localnet:
+def start_localnet(children: Children, *, slot_ms: int, seed: int) -> Localnet:
+    """Start it on free ports, and return when it listens. Raises DemoFailed."""
     options = ["--json", "--rpc-port", "0", "--jupiter-port", "0", "--slot-ms", str(slot_ms), "--seed", str(seed)]
-    process = children.start("localnet", [*EXECUTOR, "localnet", *options])
+    process = children.start("localnet", [*EXECUTOR, "localnet", UNTIL_WE_END, *options])
     facts = process.announcement(START_SECONDS)
     return Localnet(process=process, node_url=facts["nodes"][0]["url"], jupiter_url=facts["jupiter"], admin_url=facts["admin"])
 
