@@ -65,7 +65,7 @@ class GrpcSettings:
     """[grpc]: where callers find the daemon."""
 
     listen_address: ListenAddress = "127.0.0.1:50051"
-    """host:port; port 0 picks a free one. `unix:/path` is reserved and kept as it stands."""
+    """host:port, where port 0 picks a free one, or unix:/path: a socket file that its owner and group may use."""
 
 
 @frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """Run the daemon until SIGTERM. Logs go to stderr, one JSON object a line; stdout gets one line once calls are taken.
 
-With --localnet, a cluster of this machine's own is started beside it and everything points there; unless --config names a
-wallet, one is made and funded for the occasion.
+With --localnet, a cluster of this machine's own is started beside it and everything points there. Unless the file of --config
+names them, wallet and journal are made for the occasion, in a folder that is gone afterwards.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+import typing
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,9 +20,12 @@ import attrs
 import trio
 
 from executor.cli.localnet_process import LocalnetAddresses, start_localnet
-from executor.cli.settings import add_config_argument, read_config
-from executor.config import Config, NodeSettings
+from executor.cli.settings import GivenConfig, add_config_argument, read_given_config
+from executor.config import Config, ListenAddress, NodeSettings
+from executor.errors import ConfigError
 from executor.log import make_log
+from executor.rpc.server import CannotListen
+from executor.settings import Rule, Unacceptable
 from executor.supervisor import Surroundings, assemble
 from executor.wallet.keystore import create_keypair_file, load_wallet
 
@@ -33,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_config_argument(parser)
     parser.add_argument("--localnet", action="store_true", help="start a cluster of our own and trade on it")
-    parser.add_argument("--listen", metavar="HOST:PORT", help="take calls there instead of at grpc.listen_address; port 0: any")
+    parser.add_argument(
+        "--listen",
+        type=_listen_address,
+        metavar="ADDRESS",
+        help="take calls there instead of at grpc.listen_address: host:port (port 0: any free one) or unix:/path",
+    )
     parser.add_argument("--slot-ms", type=int, default=400, metavar="MS", help="slot time of --localnet (default 400)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of --localnet (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object when ready")
@@ -41,22 +50,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    config = read_config(arguments.config)
-    if arguments.listen:
-        config = attrs.evolve(config, grpc=attrs.evolve(config.grpc, listen_address=arguments.listen))
+    given = read_given_config(arguments.config)
+    if arguments.listen is not None:
+        grpc = attrs.evolve(given.config.grpc, listen_address=arguments.listen)
+        given = attrs.evolve(given, config=attrs.evolve(given.config, grpc=grpc))
     if not arguments.localnet:
-        return _serve(config, localnet=None, as_json=arguments.json)
-    with _on_localnet(config, arguments) as (moved, addresses):
+        return _serve(given.config, localnet=None, as_json=arguments.json)
+    with _on_localnet(given, arguments) as (moved, addresses):
         return _serve(moved, localnet=addresses, as_json=arguments.json)
+
+
+def _listen_address(text: str) -> str:
+    """What the configuration accepts as grpc.listen_address, and nothing else."""
+    rule: Rule = typing.get_args(ListenAddress)[1]
+    try:
+        return str(rule.accept(text))
+    except Unacceptable:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {rule.allowed}") from None
 
 
 def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool) -> int:
     log = make_log(stream=sys.stderr, level=config.daemon.log_level, now_ns=time.time_ns)
     signer = load_wallet(config.wallet.keypair_path)
+    keypair_path, data_directory = map(os.path.expanduser, (config.wallet.keypair_path, config.daemon.data_directory))
 
     def ready(address: str) -> None:
-        facts = {"grpc": address, "wallet": str(signer.address), **({"localnet": localnet.as_dict()} if localnet else {})}
-        print(json.dumps(facts) if as_json else f"ready on {address}, wallet {signer.address}", flush=True)
+        paths = {"keypair_path": keypair_path, "data_directory": data_directory}
+        on = {"localnet": localnet.as_dict()} if localnet else {}
+        facts = {"grpc": address, "wallet": str(signer.address), **paths, **on}
+        words = f"ready on {address}, wallet {signer.address} of {keypair_path}, journal in {data_directory}"
+        print(json.dumps(facts) if as_json else words, flush=True)
 
     # Jitter has to differ between daemons that start at the same time, so the seed is the system's.
     surroundings = Surroundings(environment=os.environ, now_ns=time.time_ns, rng=random.SystemRandom(), log=log)
@@ -69,23 +92,27 @@ def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool)
             with trio.move_on_after(5, shield=True):
                 await daemon.aclose()
 
+    refused: list[str] = []
     try:
         trio.run(main)
-    except* OSError as group:
-        print(f"cannot listen on {config.grpc.listen_address}: {_reason(group)}", file=sys.stderr)
-        sys.exit(2)
+    except* CannotListen as group:
+        refused.append(f"cannot listen on {config.grpc.listen_address}: {_first(group).strerror}")
+    if refused:
+        raise ConfigError(refused)
     return 0
 
 
 @contextmanager
-def _on_localnet(config: Config, arguments: argparse.Namespace) -> Iterator[tuple[Config, LocalnetAddresses]]:
+def _on_localnet(given: GivenConfig, arguments: argparse.Namespace) -> Iterator[tuple[Config, LocalnetAddresses]]:
     """Start a localnet and point the configuration at it; its journal and wallet are gone afterwards unless named."""
+    config = given.config
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="executor-localnet-")))
         keypair = config.wallet.keypair_path
-        if arguments.config is None:
+        if not given.names("wallet", "keypair_path"):
             keypair = str(folder / KEYPAIR_FILE)
             create_keypair_file(keypair)
+        if not given.names("daemon", "data_directory"):
             config = attrs.evolve(config, daemon=attrs.evolve(config.daemon, data_directory=str(folder)))
         wallet = load_wallet(keypair).address
         addresses = stack.enter_context(start_localnet(fund=[str(wallet)], slot_ms=arguments.slot_ms, seed=arguments.seed))
@@ -99,8 +126,8 @@ def _on_localnet(config: Config, arguments: argparse.Namespace) -> Iterator[tupl
         yield moved, addresses
 
 
-def _reason(group: BaseExceptionGroup[OSError]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+def _first(group: ExceptionGroup[CannotListen]) -> CannotListen:
+    error: CannotListen | ExceptionGroup[CannotListen] = group
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return str(error)
+    return error

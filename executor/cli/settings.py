@@ -2,8 +2,13 @@
 
 import argparse
 import os
+import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from attrs import frozen
 
 from executor.config import Config, load
 from executor.errors import ConfigError
@@ -21,18 +26,38 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
 def add_address_argument(parser: argparse.ArgumentParser) -> None:
     """Add --address, for commands that call a running daemon."""
     parser.add_argument(
-        "--address", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"where the daemon listens (default {DEFAULT_ADDRESS})"
+        "--address",
+        default=DEFAULT_ADDRESS,
+        metavar="ADDRESS",
+        help=f"where the daemon listens: host:port or unix:/path (default {DEFAULT_ADDRESS})",
     )
+
+
+@frozen
+class GivenConfig:
+    """A configuration, and what of it the user has chosen."""
+
+    config: Config
+    _document: Mapping[str, Any]
+
+    def names(self, table: str, key: str) -> bool:
+        """Whether the user's file sets this key; the defaults that ship with the executor are nobody's choice."""
+        return key in self._document.get(table, {})
 
 
 def read_config(path: str | None) -> Config:
     """Load the file, or the shipped defaults. Raises ConfigError."""
+    return read_given_config(path).config
+
+
+def read_given_config(path: str | None) -> GivenConfig:
+    """As `read_config`, with what the file itself names."""
     if path is None:
         text = files("executor").joinpath("config.toml").read_text(encoding="utf-8")
-        return load(text, environment=os.environ, source="config.toml")
+        return GivenConfig(load(text, environment=os.environ, source="config.toml"), {})
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
-    return load(text, environment=os.environ, source=path)
+    return GivenConfig(load(text, environment=os.environ, source=path), tomllib.loads(text))

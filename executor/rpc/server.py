@@ -35,6 +35,10 @@ _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15
 _UNACKNOWLEDGED_MILLISECONDS = 60_000
 
 
+class CannotListen(OSError):
+    """The address cannot be had: it is another process's, not this machine's, or not allowed; `strerror` says it."""
+
+
 class GrpcServer:
     """Serves services at one address: host:port, where port 0 picks a free one, or unix:/path."""
 
@@ -71,10 +75,13 @@ class GrpcServer:
     async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain` has ended, or until cancelled, which ends every call at once.
 
-        Reports the address once callers can connect: as given, with the port that was found. Raises OSError when the address
-        cannot be had.
+        Reports the address once callers can connect: as given, with the port that was found. Raises CannotListen when the
+        address cannot be had.
         """
-        listener = await open_listener(self.address)
+        try:
+            listener = await open_listener(self.address)
+        except OSError as error:
+            raise CannotListen(error.errno, error.strerror or str(error)) from error
         try:
             async with trio.open_nursery() as sessions:
                 with self._accepting:

@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from executor.cli import COMMANDS, localnet_process, main
 from executor.cli.client import SERVICE, CallFailed, connect
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import U64_MAX
+from executor.wallet.keystore import create_keypair_file
 from tests.support.localnet import Localnet, mint, wait_until
 from tests.support.settings import Place
 
@@ -63,10 +65,11 @@ class Served:
 
 
 @contextmanager
-def serving(*words: str) -> Iterator[Served]:
+def serving(*words: str, listen: str | None = "127.0.0.1:0", environment: Mapping[str, str] | None = None) -> Iterator[Served]:
     """`executor serve --json` until the block is left; it may have ended by then."""
-    command = [*EXECUTOR, "serve", "--json", "--listen", "127.0.0.1:0", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    command = [*EXECUTOR, "serve", "--json", *(["--listen", listen] if listen else []), *words]
+    env = {**os.environ, **(environment or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
         try:
             assert process.stdout is not None
             yield Served(json.loads(process.stdout.readline()), process)
@@ -676,7 +679,8 @@ def test_sigterm_ends_a_daemon_in_order(ready: Place, wallet: Keypair) -> None:
     path = ready.folder / "config.toml"
     path.write_text(ready.config_text())
     with serving("--config", str(path)) as served:
-        assert served.facts == {"grpc": served.address, "wallet": str(wallet.pubkey())}
+        paths = {"keypair_path": str(ready.keypair_path), "data_directory": str(ready.data_directory)}
+        assert served.facts == {"grpc": served.address, "wallet": str(wallet.pubkey()), **paths}
         second = run_aside("serve", "--config", str(path), capture_output=True)
         assert (second.returncode, second.stdout) == (2, "")
         assert "Traceback" not in second.stderr
@@ -690,10 +694,101 @@ def test_a_localnet_for_a_wallet_of_ones_own(ready: Place, wallet: Keypair) -> N
     path.write_text(ready.config_text())
     with serving("--localnet", "--config", str(path), "--slot-ms", "50") as served:
         assert served.facts["wallet"] == str(wallet.pubkey())
+        assert served.facts["data_directory"] == str(ready.data_directory)
         assert served.localnet.nodes[0] not in ready.nodes
         assert served.localnet.holdings(wallet.pubkey()).lamports > 0
         assert served.stop(signal.SIGINT) == 0
     assert ready.journal_path.exists()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home directory with a wallet and nothing else, beside an empty directory for temporary files."""
+    folder = tmp_path / "home"
+    (tmp_path / "temporary").mkdir()
+    create_keypair_file(str(folder / ".config/solana/id.json"))
+    return folder
+
+
+@pytest.mark.parametrize("named", [[], ["wallet"], ["daemon"]])
+def test_a_localnet_touches_nothing_that_was_not_named(named: list[str], home: Path, place: Place) -> None:
+    """serve --localnet --config: what the file does not name, wallet or journal, is temporary; both paths are told."""
+    tables = {"wallet": f'keypair_path = "{place.keypair_path}"', "daemon": f'data_directory = "{place.data_directory}"'}
+    place.write_wallet(Keypair())
+    head, *tokens = place.config_text().split("[[tokens]]")
+    nodes = head[head.index("[[solana.nodes]]") :]
+    path = place.folder / "config.toml"
+    path.write_text("\n".join([*(f"[{name}]\n{tables[name]}" for name in named), "[[tokens]]".join([nodes, *tokens])]))
+    temporary = place.folder / "temporary"
+    environment = {"HOME": str(home), "TMPDIR": str(temporary)}
+    with serving("--localnet", "--config", str(path), environment=environment) as served:
+        keypair_path, data_directory = Path(served.facts["keypair_path"]), Path(served.facts["data_directory"])
+        numbers = json.loads(keypair_path.read_text())
+        assert served.facts["wallet"] == str(Keypair.from_bytes(bytes(numbers)).pubkey())
+        assert (data_directory / "journal.sqlite3").exists()
+        assert served.stop() == 0
+    assert (keypair_path == place.keypair_path) is ("wallet" in named)
+    assert (data_directory == place.data_directory) is ("daemon" in named)
+    assert temporary in keypair_path.parents or "wallet" in named
+    assert temporary in data_directory.parents or "daemon" in named
+    assert [file for file in home.rglob("*") if file.is_file()] == [home / ".config/solana/id.json"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_localnet_ends_with_its_daemon(tmp_path: Path) -> None:
+    """Even when the daemon is killed and cannot end it: nothing answers at its ports any more."""
+    with serving("--localnet", environment={"TMPDIR": str(tmp_path)}) as served:
+        localnet = served.localnet
+        assert not is_silent(localnet)
+        assert served.stop(signal.SIGKILL) == -signal.SIGKILL
+    wait_until(lambda: is_silent(localnet), "the localnet ends")
+
+
+def is_silent(localnet: Localnet) -> bool:
+    """Nobody listens where it was."""
+    try:
+        localnet.state()
+    except (urllib.error.URLError, ConnectionError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("slot_ms", ["0", "50"])
+def test_a_localnet_that_ends_with_its_stdin(slot_ms: str) -> None:
+    """With --until-stdin-closes: exit code 0 once it closes, whatever was written before."""
+    words = ["--until-stdin-closes", "--json", "--rpc-port", "0", "--jupiter-port", "0", "--slot-ms", slot_ms]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*EXECUTOR, "localnet", *words], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        process.stdin.write("words")
+        process.stdin.flush()
+        localnet = Localnet(tuple(node["url"] for node in facts["nodes"]), facts["jupiter"], facts["admin"], process)
+        localnet.advance()
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(END_SECONDS) == 0
+
+
+def test_a_localnet_that_ends_with_its_terminal() -> None:
+    """A terminal that hangs up is a stdin that closes."""
+    terminal, stdin = os.openpty()
+    words = ["--until-stdin-closes", "--json", "--rpc-port", "0", "--jupiter-port", "0"]
+    with subprocess.Popen([*EXECUTOR, "localnet", *words], stdin=stdin, stdout=subprocess.PIPE) as process:
+        os.close(stdin)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        os.close(terminal)
+        assert process.wait(END_SECONDS) == 0
+
+
+def test_a_stdin_that_cannot_close() -> None:
+    """A file has no other end: exit code 2 and a sentence, rather than a localnet that nothing ends."""
+    ended = run_aside("localnet", "--until-stdin-closes", stdin=subprocess.DEVNULL, capture_output=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--until-stdin-closes" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
@@ -708,6 +803,38 @@ def test_a_taken_port(words: Sequence[str], ready: Place, capsys: Capture) -> No
     assert ended.stderr.splitlines()[-1].startswith(f"cannot listen on {address}: ")
 
 
+@pytest.mark.parametrize("address", ["50051", "127.0.0.1:99999", "unix:relative", ""])
+def test_an_address_that_is_none(address: str, capsys: Capture) -> None:
+    """--listen takes what the configuration takes: exit code 2, and what is allowed."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--listen", address])
+    assert ended.value.code == 2
+    assert f"--listen: {address!r} is not host:port" in capsys.readouterr().err
+
+
+def test_another_error_is_not_the_addresss(ready: Place) -> None:
+    """A full disk under stdout is a crash with its own words and exit code 1, not an address that cannot be had."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    with Path("/dev/full").open("w") as full:
+        ended = run_aside("serve", "--config", str(path), stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert "No space left on device" in ended.stderr
+    assert "cannot listen" not in ended.stderr
+
+
+def test_a_socket_file(ready: Place, capsys: Capture) -> None:
+    """unix:/path is an address like any other, in the file of --config and for the commands that call."""
+    address = f"unix:{ready.folder / 's'}"
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text(grpc={"listen_address": address}))
+    with serving("--config", str(path), listen=None) as served:
+        assert served.address == address
+        wait_until(lambda: trades(address), "the daemon trades", seconds=END_SECONDS)
+        assert main(["trade", "SOL", "USDC", "0.1", "--address", address]) == 0
+        assert served.stop() == 0
+
+
 def test_ready_in_words(ready: Place, wallet: Keypair) -> None:
     """Without --json the one line on stdout is a sentence with the address and the wallet."""
     path = ready.folder / "config.toml"
@@ -717,7 +844,8 @@ def test_ready_in_words(ready: Place, wallet: Keypair) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.terminate()
-    assert re.fullmatch(rf"ready on 127\.0\.0\.1:\d+, wallet {wallet.pubkey()}\n", line)
+    paths = re.escape(f"of {ready.keypair_path}, journal in {ready.data_directory}")
+    assert re.fullmatch(rf"ready on 127\.0\.0\.1:\d+, wallet {wallet.pubkey()} {paths}\n", line)
     assert process.returncode == 0
 
 
