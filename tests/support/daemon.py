@@ -60,9 +60,10 @@ class RunningDaemon:
     async def resolved(self, request_id: str) -> pb.TradeResult:
         """Ask until the trade is no longer PENDING."""
         with trio.fail_after(READY_SECONDS):
-            # A stranger has no event of the daemon's to wait for.
-            while (found := await self.get(request_id)).status == pb.TRADE_STATUS_PENDING:  # noqa: ASYNC110
+            found = await self.get(request_id)
+            while found.status == pb.TRADE_STATUS_PENDING:
                 await trio.sleep(LOOK_SECONDS)
+                found = await self.get(request_id)
         return found
 
     async def event(self, name: str, count: int = 1) -> dict[str, object]:

@@ -137,8 +137,8 @@ class Localnet:
 
 def fetch_json(url: str, body: object = None, *, method: str = "POST") -> Any:
     """Make one HTTP request and read its JSON."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"}, method=method)  # noqa: S310
+    data, headers = None if body is None else json.dumps(body).encode(), {"content-type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - http on 127.0.0.1
     with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:  # noqa: S310 - http on 127.0.0.1
         return json.loads(answer.read())
 
