@@ -106,7 +106,7 @@ def _endpoint(health: EndpointHealth) -> EndpointStatus:
         name=health.name,
         endpoint=health.endpoint,
         healthy=not health.failing,
-        problem=(health.last_problem or "") if health.failing else "",
+        problem=health.problem or "",
         age_seconds=trio.current_time() - max(seen) if seen else math.inf,
         slot=health.last_slot or 0,
     )

@@ -1,9 +1,13 @@
 """Whether there is a node to trade with."""
 
+from itertools import cycle
+
 import trio
 import trio.testing
 
 from executor.chainstate.node_health import CHECK_SECONDS, NodeHealth
+from executor.risk.breaker import Breaker
+from executor.status import BreakerState
 from tests.support.chain import FakeNode, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
 from tests.support.upstream import rpc_error, rpc_result
@@ -64,3 +68,57 @@ async def test_a_node_says_over_the_wire_that_it_lags() -> None:
     assert [node.endpoint_health.failing for node in nodes.all] == [True, False]
     assert nodes.all[1].endpoint_health.last_slot == 77
     assert health.problem() is None
+
+
+async def test_what_a_node_says_of_itself_holds_beside_other_traffic() -> None:
+    """Nodes that are behind answer all else: whenever anybody looks, trading is halted, until they say that they are well."""
+    async with open_nodes(2) as (nodes, upstreams):
+        for upstream in upstreams:
+            upstream.always("getHealth", rpc_error(-32005, "Node is behind by 42 slots", {"numSlotsBehind": 42}))
+            upstream.always("getSlot", rpc_result(1))
+        health = NodeHealth(nodes=nodes, log=RecordedLog())
+        breaker = Breaker(checks={"nodes": health.problem}, log=RecordedLog())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(health.run)
+            await until(lambda: health.problem() is not None)
+            looks = set()
+            for node, _ in zip(cycle(nodes.all), range(20), strict=False):
+                await node.slot()
+                breaker.look()
+                looks.add((breaker.state, node.endpoint_health.failing))
+            problem = health.problem()
+            nursery.cancel_scope.cancel()
+
+        for upstream in upstreams:
+            upstream.always("getHealth", rpc_result("ok"))
+            upstream.always("getSlot", rpc_result(2))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(health.run)
+            await until(lambda: [node.endpoint_health.last_slot for node in nodes.all] == [2, 2])
+            nursery.cancel_scope.cancel()
+
+        breaker.look()
+
+    assert looks == {(BreakerState.OPEN, True)}
+    assert (breaker.state, health.problem()) == (BreakerState.CLOSED, None)
+    assert problem is not None
+    assert problem.count("Node is behind by 42 slots") == 2
+
+
+async def test_a_node_that_calls_itself_unhealthy_is_asked_last() -> None:
+    """Its answers are out of date, however promptly they come."""
+    async with open_nodes(2) as (nodes, (first, second)):
+        first.always("getHealth", rpc_error(-32005, "Node is behind by 3 slots", {"numSlotsBehind": 3}))
+        second.always("getHealth", rpc_result("ok"))
+        for number, upstream in enumerate((first, second)):
+            upstream.always("getSlot", rpc_result(number))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(NodeHealth(nodes=nodes, log=RecordedLog()).run)
+            await until(lambda: nodes.all[0].endpoint_health.failing)
+            await until(lambda: nodes.all[1].endpoint_health.last_slot)
+            nursery.cancel_scope.cancel()
+        await nodes.all[0].slot()
+        answers = [await nodes.ask(lambda node: node.slot(), operation="getSlot") for _ in range(3)]
+
+    assert answers == [1, 1, 1]
