@@ -3,10 +3,15 @@
 A trade holds what it may spend at worst, from its balance check to its outcome. The balance that a later trade reads may be
 older than the outcome of an earlier one, so a release counts only against readings that were asked for after it, from a node
 that has seen its slot.
+
+What is held is kept as running totals, so that asking costs the same however many trades there are; only releases that are
+younger than a reading are looked at one by one, and readings take milliseconds.
 """
 
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 
 import trio
 from attrs import define, field
@@ -33,19 +38,20 @@ class Ticket:
 class Reservations:
     """The books of one wallet."""
 
-    _tickets: list[Ticket] = field(factory=list)
+    _totals: Counter[Pubkey | None] = field(factory=Counter)
+    """Of the tickets that are not released."""
+    _released: deque[tuple[float, Ticket]] = field(factory=deque)
+    """By the time of their release; those that never held anything are not kept."""
     _settled_slot: int = 0
 
     @contextmanager
     def ticket(self) -> Iterator[Ticket]:
         """Open a place; it is released exactly once, when the trade has its outcome, however it ends."""
-        self._forget_old()
         ticket = Ticket()
-        self._tickets.append(ticket)
         try:
             yield ticket
         finally:
-            ticket.released_at = trio.current_time()
+            self._release(ticket)
 
     def settled(self, slot: int) -> None:
         """Note where a trade landed: balances that are read later must come from a node that has seen this slot."""
@@ -57,23 +63,22 @@ class Reservations:
         return self._settled_slot
 
     def held(self, key: Pubkey | None, *, as_of: float, but: Ticket) -> int:
-        """What other trades may take from a balance that was asked for at `as_of`."""
-        return sum(t.needs.get(key, 0) for t in self._tickets if t is not but and _counts(t, as_of))
+        """What other trades may take from a balance that was asked for at `as_of`, at most a minute ago."""
+        in_flight = self._totals[key] - (but.needs.get(key, 0) if but.released_at is None else 0)
+        ended_since = takewhile(lambda gone: gone[0] >= as_of, reversed(self._released))
+        return in_flight + sum(ticket.needs.get(key, 0) for _at, ticket in ended_since if ticket is not but)
 
     def hold(self, ticket: Ticket, needs: Needs) -> None:
         """Hold a trade's worst case. Raises when the ticket is released or holds already: both are bugs."""
         if ticket.needs or ticket.released_at is not None:
             raise ExecutorError("a ticket can hold once, and not after its release")
         ticket.needs = dict(needs)
+        self._totals.update(ticket.needs)
 
-    def in_flight(self) -> int:
-        """How many tickets are not released."""
-        return sum(t.released_at is None for t in self._tickets)
-
-    def _forget_old(self) -> None:
-        cutoff = trio.current_time() - REMEMBER_RELEASED_SECONDS
-        self._tickets = [t for t in self._tickets if t.released_at is None or t.released_at > cutoff]
-
-
-def _counts(ticket: Ticket, as_of: float) -> bool:
-    return ticket.released_at is None or ticket.released_at >= as_of
+    def _release(self, ticket: Ticket) -> None:
+        ticket.released_at = now = trio.current_time()
+        self._totals.subtract(ticket.needs)
+        if ticket.needs:
+            self._released.append((now, ticket))
+        while self._released and self._released[0][0] < now - REMEMBER_RELEASED_SECONDS:
+            self._released.popleft()
