@@ -25,6 +25,7 @@ LAYERS = (
         "log",
         "outcomes",
         "paths",
+        "percentile",
         "programs",
         "status",
     },

@@ -43,6 +43,11 @@ def test_a_priority_fee_never_exceeds_the_fee_it_was_made_for(fee_lamports: int,
     assert units.priority_fee(price + 1, limit) > fee_lamports
 
 
+def test_the_price_of_a_fee_as_the_documentation_has_it() -> None:
+    """A limit of 250k and 10,000 lamports are 40,000 micro-lamports a unit."""
+    assert units.price_for_fee(10_000, 250_000) == 40_000
+
+
 @given(st.integers(0, 10**9), st.integers(1, 2**32 - 1))
 def test_a_limit_above_the_networks_costs_no_more(price: int, limit: int) -> None:
     """The network charges for 1.4 million units at most, whatever limit was asked for."""

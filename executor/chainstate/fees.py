@@ -19,9 +19,10 @@ from executor.faults import TransportError
 from executor.log import Log
 from executor.model import Order, Urgency
 from executor.network.nodes import Nodes
-from executor.units import Lamports, MicroLamports, price_for_fee, priority_fee
+from executor.network.solana import MAX_FEE_ACCOUNTS_PER_CALL
+from executor.percentile import nearest_rank
+from executor.units import Lamports, MicroLamports, priority_fee
 
-MAX_ACCOUNTS_PER_CALL = 128
 FORGET_PAIR_SECONDS = 300.0
 
 FALLBACK_LAMPORTS: Mapping[Urgency, int] = {
@@ -35,21 +36,10 @@ FALLBACK_LAMPORTS: Mapping[Urgency, int] = {
 Pair = tuple[Pubkey, Pubkey]
 
 
-def percentile(sorted_values: Sequence[int], percent: int) -> int:
-    """The nearest-rank percentile of a non-empty ascending sequence."""
-    rank = -(-percent * len(sorted_values) // 100)
-    return sorted_values[max(rank, 1) - 1]
-
-
 def choose_fee(price: int | None, unit_limit: int, urgency: Urgency, settings: FeeSettings) -> Lamports:
     """The total priority fee for a limit: the market's price, or the fallback, clamped to the configured range."""
     wanted = FALLBACK_LAMPORTS[urgency] if price is None else priority_fee(price, unit_limit)
     return Lamports(min(max(wanted, settings.min_priority_fee_lamports), settings.max_priority_fee_lamports))
-
-
-def choose_price(fee_lamports: int, unit_limit: int) -> MicroLamports:
-    """The price per compute unit that spends the fee on this limit and never a lamport more."""
-    return price_for_fee(fee_lamports, unit_limit)
 
 
 @frozen
@@ -93,7 +83,7 @@ class Fees:
         """The market's price per compute unit for the order's urgency, or None; the accounts are watched from now on."""
         now, pair = trio.current_time(), (order.input.mint, order.output.mint)
         watched = self._pairs.get(pair)
-        accounts = tuple(writable[:MAX_ACCOUNTS_PER_CALL])
+        accounts = tuple(writable[:MAX_FEE_ACCOUNTS_PER_CALL])
         self._latest = pair
         if watched is None:
             self._pairs[pair] = _Watched(accounts, now)
@@ -133,7 +123,7 @@ class Fees:
     def _price(self, reading: FeeReading | None, urgency: Urgency, now: float) -> MicroLamports | None:
         if reading is None or not reading.prices or now - reading.fetched_at > 2 * self.settings.cache_seconds:
             return None
-        return MicroLamports(percentile(reading.prices, self._percent(urgency)))
+        return MicroLamports(nearest_rank(reading.prices, self._percent(urgency)))
 
     def _percent(self, urgency: Urgency) -> int:
         settings = self.settings

@@ -1,22 +1,16 @@
 """What the daemon counts since it started: outcomes, errors by code, and how long each stage takes."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
 
 from attrs import define, field
 
 from executor.errors import ErrorCode
 from executor.model import Stage
+from executor.percentile import nearest_rank
 from executor.status import ErrorCount, OutcomeCounts, StageLatency
 
 RECENT = 1_024
 """Percentiles are taken over this many of the latest values."""
-
-
-def nearest_rank(ascending: Sequence[float], percent: int) -> float:
-    """The nearest-rank percentile of a non-empty ascending sequence."""
-    rank = -(-percent * len(ascending) // 100)
-    return ascending[max(rank, 1) - 1]
 
 
 @define(eq=False)

@@ -7,7 +7,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from executor.chainstate.fees import choose_fee, choose_price
+from executor.chainstate.fees import choose_fee
 from executor.config import FeeSettings
 from executor.errors import ErrorCode, Rejected
 from executor.faults import transaction_fault
@@ -17,7 +17,7 @@ from executor.network.solana import Simulation
 from executor.stages.changes import WalletChanges, wallet_changes
 from executor.stages.message import compile_message, to_wire
 from executor.stages.upstream import rejecting
-from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, ceil_div, ui_text
+from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, ceil_div, price_for_fee, ui_text
 
 LIMIT_HEADROOM_PERCENT = 120
 """Jupiter's own recommendation: the limit is 1.2 times what the simulation used."""
@@ -60,7 +60,7 @@ async def simulate(verified: Verified, *, nodes: Nodes, blockhash: Hash, mark: i
 def _trial_budget(built: Built, fees: FeeSettings) -> ComputeBudget:
     """As much compute as there is, at a price that costs no more than the real transaction may."""
     fee = choose_fee(built.fee_price, MAX_COMPUTE_UNIT_LIMIT, built.quoted.order.urgency, fees)
-    return ComputeBudget(unit_limit=MAX_COMPUTE_UNIT_LIMIT, unit_price=choose_price(fee, MAX_COMPUTE_UNIT_LIMIT))
+    return ComputeBudget(unit_limit=MAX_COMPUTE_UNIT_LIMIT, unit_price=price_for_fee(fee, MAX_COMPUTE_UNIT_LIMIT))
 
 
 def _budget(built: Built, units_consumed: int, mark: int, fees: FeeSettings) -> tuple[ComputeBudget, Lamports]:
@@ -68,7 +68,7 @@ def _budget(built: Built, units_consumed: int, mark: int, fees: FeeSettings) -> 
     steps = min(ceil_div(wanted, MARKS), MAX_COMPUTE_UNIT_LIMIT // MARKS - 1)
     limit = steps * MARKS + mark % MARKS
     fee = choose_fee(built.fee_price, limit, built.quoted.order.urgency, fees)
-    return ComputeBudget(unit_limit=limit, unit_price=choose_price(fee, limit)), fee
+    return ComputeBudget(unit_limit=limit, unit_price=price_for_fee(fee, limit)), fee
 
 
 def _require_success(simulation: Simulation) -> None:

@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 from executor.chainstate.fees import (
     FALLBACK_LAMPORTS,
     FORGET_PAIR_SECONDS,
-    MAX_ACCOUNTS_PER_CALL,
     Fees,
     choose_fee,
-    choose_price,
-    percentile,
 )
 from executor.config import FeeSettings
 from executor.model import Order, Urgency
-from executor.network.solana import SlotFee
-from executor.units import MAX_COMPUTE_UNIT_LIMIT, MicroLamports, priority_fee
+from executor.network.solana import MAX_FEE_ACCOUNTS_PER_CALL, SlotFee
+from executor.units import MAX_COMPUTE_UNIT_LIMIT, MicroLamports, price_for_fee, priority_fee
 from tests.support.chain import FakeNode, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
 from tests.support.recorded import recorded
@@ -52,44 +49,14 @@ def urgent(urgency: Urgency) -> Order:
 # --- arithmetic ---
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=150), st.integers(0, 100))
-def test_a_percentile_is_the_nearest_rank(values: list[int], percent: int) -> None:
-    """It is one of the values, and the smallest that at least that share of them do not exceed."""
-    values.sort()
-    found = percentile(values, percent)
-
-    assert found in values
-    assert sum(value <= found for value in values) * 100 >= percent * len(values)
-    assert sum(value < found for value in values) * 100 < max(percent, 1) * len(values)
-
-
-@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (1, 1), (50, 5), (75, 8), (90, 9), (95, 10), (100, 10)])
-def test_percentiles_of_ten(percent: int, expected: int) -> None:
-    """By hand: of 1 to 10."""
-    assert percentile(range(1, 11), percent) == expected
-
-
 @given(st.none() | st.integers(0, 10**9), LIMITS, st.sampled_from(Urgency))
 def test_the_total_is_clamped_and_never_exceeded(price: int | None, unit_limit: int, urgency: Urgency) -> None:
     """Whatever the market says: within the configured range, and what the chain charges is at most one lamport less."""
     fee = choose_fee(price, unit_limit, urgency, SETTINGS)
-    charged = priority_fee(choose_price(fee, unit_limit), unit_limit)
+    charged = priority_fee(price_for_fee(fee, unit_limit), unit_limit)
 
     assert 1_000 <= fee <= 10_000
     assert fee - 1 <= charged <= fee
-
-
-@given(st.integers(1_000, 10_000), LIMITS)
-def test_the_price_is_the_highest_that_the_fee_pays(fee: int, unit_limit: int) -> None:
-    """floor(total * 1e6 / limit): one micro-lamport more would cost more than the fee allows, before rounding."""
-    price = choose_price(fee, unit_limit)
-
-    assert price * unit_limit <= fee * 1_000_000 < (price + 1) * unit_limit
-
-
-def test_the_example_of_the_documentation() -> None:
-    """A limit of 250k and 10,000 lamports are 40,000 micro-lamports a unit."""
-    assert choose_price(10_000, 250_000) == 40_000
 
 
 @pytest.mark.parametrize(
@@ -209,11 +176,11 @@ async def test_no_more_accounts_are_asked_about_than_a_node_takes(autojump_clock
     """The first ones: they are those of the first hops."""
     node = FakeNode()
     fees = make_fees(node)
-    accounts = [key(f"account {number}") for number in range(MAX_ACCOUNTS_PER_CALL + 5)]
+    accounts = [key(f"account {number}") for number in range(MAX_FEE_ACCOUNTS_PER_CALL + 5)]
     fees.price(make_order(), accounts)
     await fees.refresh()
 
-    assert [call.asked for call in node.calls] == [tuple(accounts[:MAX_ACCOUNTS_PER_CALL])]
+    assert [call.asked for call in node.calls] == [tuple(accounts[:MAX_FEE_ACCOUNTS_PER_CALL])]
 
 
 def expected_of(prices: Sequence[int], percent: int) -> int:

@@ -8,7 +8,7 @@ from attrs import evolve
 from executor.cli.demo.cases import Case
 from executor.cli.demo.chain import Holdings
 from executor.cli.demo.movement import WRAPPED_SOL
-from executor.cli.demo.summary import percentile, summarise
+from executor.cli.demo.summary import summarise
 from executor.cli.demo.trades import Trade
 from executor.cli.demo.wallet_check import unexplained
 from executor.rpc import trade_executor_pb2 as pb
@@ -191,8 +191,10 @@ def test_a_summary_of_nothing_is_zero() -> None:
     assert (summary.trades, summary.p99_broadcast_ms, summary.seconds, summary.problems) == (0, 0.0, 0.0, ())
 
 
-def test_percentiles_are_nearest_ranks() -> None:
-    """Of a hundred values the ninety-ninth, of few the largest."""
-    values = [float(value) for value in range(1, 101)]
-    assert [percentile(values, percent) for percent in (1, 50, 99, 100)] == [1, 50, 99, 100]
-    assert [percentile([3.0, 1.0, 2.0], percent) for percent in (50, 99)] == [2, 3]
+def test_a_summary_s_percentiles_are_values_that_were_measured() -> None:
+    """In milliseconds, the middle one and the slowest, whatever the order of the trades."""
+    trades = [trade(success(broadcast_time_us=us, confirmation_time_ms=ms)) for us, ms in ((3_500, 30), (1_500, 10), (2_500, 20))]
+    summary = summarise(trades, wallet_unexplained=[], counted=NOTHING_COUNTED)
+
+    assert (summary.p50_broadcast_ms, summary.p99_broadcast_ms) == (2.5, 3.5)
+    assert (summary.p50_confirmation_ms, summary.p99_confirmation_ms) == (20, 30)

@@ -1,22 +1,9 @@
 """What the daemon counts."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from executor.errors import ErrorCode
 from executor.model import Stage
-from executor.ops.metrics import RECENT, Metrics, nearest_rank
+from executor.ops.metrics import RECENT, Metrics
 from executor.status import ErrorCount, OutcomeCounts
-
-
-@given(st.lists(st.floats(0, 60), min_size=1, max_size=200), st.integers(0, 100))
-def test_the_nearest_rank_is_a_value_that_enough_others_do_not_exceed(values: list[float], percent: int) -> None:
-    """A percentile is one of the values, and at least so many percent of them are no larger."""
-    ascending = sorted(values)
-    found = nearest_rank(ascending, percent)
-
-    assert found in ascending
-    assert sum(value <= found for value in ascending) * 100 >= percent * len(ascending)
 
 
 def test_latencies_stand_in_the_order_of_the_line_and_are_bounded() -> None:

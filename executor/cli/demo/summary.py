@@ -1,11 +1,11 @@
 """What a demo comes to: counts, latencies, and everything that is not as it must be. Pure."""
 
 from collections.abc import Sequence
-from math import ceil
 
 from attrs import frozen
 
 from executor.cli.demo.trades import Trade
+from executor.percentile import nearest_rank
 from executor.rpc import trade_executor_pb2 as pb
 
 US_PER_MS = 1_000
@@ -13,7 +13,7 @@ US_PER_MS = 1_000
 
 @frozen(kw_only=True)
 class Summary:
-    """The counts are of trades by how they ended; percentiles are over the trades that were sent."""
+    """The counts are of trades by how they ended; percentiles are over the trades that were sent, 0 without any."""
 
     trades: int
     success: int
@@ -51,10 +51,10 @@ def summarise(trades: Sequence[Trade], *, wallet_unexplained: Sequence[str], cou
         pending=counts["PENDING"],
         refused=refused,
         amount_mismatches=sum(bool(trade.mismatches()) for trade in trades),
-        p50_broadcast_ms=percentile(broadcasts, 50),
-        p99_broadcast_ms=percentile(broadcasts, 99),
-        p50_confirmation_ms=percentile(confirmations, 50),
-        p99_confirmation_ms=percentile(confirmations, 99),
+        p50_broadcast_ms=_percentile(broadcasts, 50),
+        p99_broadcast_ms=_percentile(broadcasts, 99),
+        p50_confirmation_ms=_percentile(confirmations, 50),
+        p99_confirmation_ms=_percentile(confirmations, 99),
         fees_lamports=sum(result.fees_paid for result in results),
         rent_lamports=sum(result.rent_lamports for result in results),
         seconds=round(max((trade.ended_seconds for trade in trades), default=0.0), 3),
@@ -67,10 +67,8 @@ def summarise(trades: Sequence[Trade], *, wallet_unexplained: Sequence[str], cou
     )
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The nearest rank: the least value that is not below so many percent of them; 0 when there are none."""
-    ranked = sorted(values)
-    return round(ranked[ceil(len(ranked) * percent / 100) - 1], 3) if ranked else 0.0
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return round(nearest_rank(sorted(values), percent), 3) if values else 0.0
 
 
 def _problems_of_trades(trades: Sequence[Trade]) -> list[str]:
