@@ -239,11 +239,6 @@ _RISING: Sequence[tuple[KeyPath, ...]] = (
 _UNIQUE: Sequence[tuple[KeyPath, str]] = ((("solana", "nodes"), "name"), (("tokens",), "symbol"), (("tokens",), "mint"))
 
 
-def default_config() -> Config:
-    """Build the configuration of an empty file: no nodes and no tokens, so it cannot trade yet; `attrs.evolve` it."""
-    return Config()
-
-
 def load(text: str, *, environment: Mapping[str, str], source: str) -> Config:
     """Read a configuration. `source` is what problems call the text. Raises ConfigError with every problem, in order of lines."""
     try:

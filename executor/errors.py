@@ -136,9 +136,5 @@ class Rejected(TradeError):
     """Theirs: proved not accepted, and nothing was sent that could still land."""
 
 
-class Reverted(TradeError):
-    """The transaction landed with an error: the fee is paid, no swap happened."""
-
-
 class Expired(TradeError):
     """Proved never to land: the block height passed and no node knows the signature."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from executor.config import Config, FeeSettings, JupiterSettings, NodeSettings, default_config, load
+from executor.config import Config, FeeSettings, JupiterSettings, NodeSettings, load
 from executor.errors import ConfigError
 from executor.toml_lines import KeyPath, find_lines
 
@@ -57,7 +57,7 @@ def keys(kind: type[Any], path: KeyPath = ()) -> Iterator[KeyPath]:
 def test_the_shipped_file_holds_the_defaults() -> None:
     """config.toml sets every key to its default, names one example node and six tokens."""
     config = read(SHIPPED)
-    assert attrs.evolve(config, solana=attrs.evolve(config.solana, nodes=()), tokens=()) == default_config()
+    assert attrs.evolve(config, solana=attrs.evolve(config.solana, nodes=()), tokens=()) == Config()
     assert [(node.name, node.url) for node in config.solana.nodes] == [("mainnet-beta", "https://api.mainnet-beta.solana.com")]
     assert [token.symbol for token in config.tokens] == ["SOL", "USDC", "BONK", "JitoSOL", "RAY", "BERN"]
     assert all(token.max_amount > 0 for token in config.tokens)

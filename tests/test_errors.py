@@ -12,7 +12,6 @@ from executor.errors import (
     InvalidRequest,
     Rejected,
     ReplyStatus,
-    Reverted,
     TradeError,
 )
 
@@ -73,7 +72,7 @@ def test_a_reply_status_is_its_name() -> None:
     assert all(status.value == status.name for status in ReplyStatus)
 
 
-@pytest.mark.parametrize("kind", [Denied, Rejected, Reverted, Expired])
+@pytest.mark.parametrize("kind", [Denied, Rejected, Expired])
 def test_a_trade_error_carries_code_message_and_figures(kind: type[TradeError]) -> None:
     """Every way in which a trade ends without a swap has a code, a sentence and figures that nobody changes."""
     error = kind(ErrorCode.PRICE_MOVED, "the price moved", quoted=1, wanted=2)
