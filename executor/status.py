@@ -79,6 +79,7 @@ class FeeCacheStatus:
     entries: int
     """Sets of accounts that are watched."""
     oldest_age_seconds: float
+    """inf: nothing was read yet."""
     percentiles: tuple[FeePercentile, ...] = ()
     """Of the set that was asked for last."""
 
@@ -90,9 +91,10 @@ class EndpointStatus:
     name: str
     endpoint: str
     """Scheme, host and port; never a path, a query or a credential."""
-    healthy: bool
+    healthy: bool | None
+    """None: it was never asked, so nobody knows."""
     problem: str = ""
-    """Empty when healthy."""
+    """Empty while none is known."""
     age_seconds: float
     """Since the last answer, good or bad."""
     slot: int = 0
@@ -126,6 +128,7 @@ class ExecutorStatus:
     version: str
     uptime_seconds: float
     trading_allowed: bool
+    """False while no trade at all would be taken."""
     not_allowed_because: tuple[str, ...] = ()
     breaker: BreakerState
     trades_in_flight: int
@@ -137,3 +140,5 @@ class ExecutorStatus:
     nodes: tuple[EndpointStatus, ...] = ()
     jupiter: EndpointStatus | None = None
     wallet: WalletStatus | None = None
+    untradable_tokens: tuple[str, ...] = ()
+    """Whitelisted tokens that cannot be traded, and why; the others can."""

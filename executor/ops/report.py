@@ -1,6 +1,7 @@
 """Puts the daemon's status together from those who know."""
 
 import math
+from collections.abc import Sequence
 
 import trio
 from attrs import define, field
@@ -24,6 +25,8 @@ from executor.status import (
     WalletStatus,
 )
 from executor.units import MicroLamports
+
+TOKENS_OF_A_TRADE = 2
 
 
 @define(kw_only=True, eq=False)
@@ -57,16 +60,28 @@ class Report:
             nodes=tuple(_endpoint(node.endpoint_health) for node in self.nodes.all),
             jupiter=_endpoint(self.jupiter.endpoint_health),
             wallet=self._wallet(),
+            untradable_tokens=self.holdings.mints.missing(),
         )
 
     def _reasons(self, *, draining: bool) -> tuple[str, ...]:
-        """Why a trade would be refused now."""
-        missing = self.holdings.mints.missing()
+        """Why any trade would be refused now."""
         return (
             *(["the daemon is shutting down"] if draining else []),
             *self.breaker.causes,
-            *([f"unknown mints: {', '.join(missing)}"] if missing else []),
+            *self._nothing_to_trade(),
         )
+
+    def _nothing_to_trade(self) -> Sequence[str]:
+        """A token that cannot be traded is no obstacle to the others, as long as they are two."""
+        mints = self.holdings.mints
+        if not mints.loaded.is_set():
+            what = "the whitelisted tokens were not read yet"
+        elif len(mints.known()) < TOKENS_OF_A_TRADE:
+            what = "no two whitelisted tokens can be traded"
+        else:
+            return []
+        missing = mints.missing()
+        return [f"{what}; unknown mints: {', '.join(missing)}" if missing else what]
 
     def _blockhash(self) -> BlockhashStatus | None:
         held = self.blockhashes.peek()
@@ -84,7 +99,7 @@ class Report:
         age = self.fees.oldest_age_seconds()
         return FeeCacheStatus(
             entries=self.fees.entries(),
-            oldest_age_seconds=0.0 if age is None else age,
+            oldest_age_seconds=math.inf if age is None else age,
             percentiles=tuple(
                 FeePercentile(urgency=urgency, price_micro_lamports=MicroLamports(price))
                 for urgency, price in self.fees.latest_prices().items()
@@ -101,13 +116,13 @@ class Report:
 
 
 def _endpoint(health: EndpointHealth) -> EndpointStatus:
-    seen = [at for at in (health.last_answer_at, health.last_problem_at) if at is not None]
+    seen_at = health.seen_at
     return EndpointStatus(
         name=health.name,
         endpoint=health.endpoint,
-        healthy=not health.failing,
+        healthy=None if seen_at is None else not health.failing,
         problem=health.problem or "",
-        age_seconds=trio.current_time() - max(seen) if seen else math.inf,
+        age_seconds=math.inf if seen_at is None else trio.current_time() - seen_at,
         slot=health.last_slot or 0,
     )
 

@@ -13,7 +13,6 @@ from executor.status import (
     StageLatency,
     WalletStatus,
 )
-from executor.units import U64_MAX
 
 MS_PER_SECOND = 1_000
 
@@ -31,7 +30,7 @@ _URGENCY = {
 
 
 def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
-    """Tell the status. Parts that are not known yet stay absent; an age of inf is the largest number that fits."""
+    """Tell the status. Parts that are not known yet stay absent, and so does an age of inf."""
     return pb.ExecutorStatus(
         version=status.version,
         uptime_ms=_ms(status.uptime_seconds),
@@ -52,6 +51,7 @@ def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
         nodes=[_endpoint(node) for node in status.nodes],
         jupiter=None if status.jupiter is None else _endpoint(status.jupiter),
         wallet=None if status.wallet is None else _wallet(status.wallet),
+        untradable_tokens=status.untradable_tokens,
     )
 
 
@@ -78,7 +78,7 @@ def _blockhash(blockhash: BlockhashStatus) -> pb.BlockhashStatus:
 def _fee_cache(fees: FeeCacheStatus) -> pb.FeeCacheStatus:
     return pb.FeeCacheStatus(
         entries=fees.entries,
-        oldest_age_ms=_ms(fees.oldest_age_seconds),
+        oldest_age_ms=_age_ms(fees.oldest_age_seconds),
         percentiles=[
             pb.FeePercentile(urgency_level=_URGENCY[fee.urgency], price_micro_lamports=fee.price_micro_lamports)
             for fee in fees.percentiles
@@ -92,7 +92,7 @@ def _endpoint(endpoint: EndpointStatus) -> pb.EndpointStatus:
         endpoint=endpoint.endpoint,
         healthy=endpoint.healthy,
         problem=endpoint.problem,
-        age_ms=_ms(endpoint.age_seconds),
+        age_ms=_age_ms(endpoint.age_seconds),
         slot=endpoint.slot,
     )
 
@@ -104,9 +104,13 @@ def _wallet(wallet: WalletStatus) -> pb.WalletStatus:
             pb.WalletBalance(symbol=balance.symbol, mint=balance.mint, amount=balance.amount, decimals=balance.decimals)
             for balance in wallet.balances
         ],
-        age_ms=_ms(wallet.age_seconds),
+        age_ms=_age_ms(wallet.age_seconds),
     )
 
 
 def _ms(seconds: float) -> int:
-    return U64_MAX if math.isinf(seconds) else round(seconds * MS_PER_SECOND)
+    return round(seconds * MS_PER_SECOND)
+
+
+def _age_ms(seconds: float) -> int | None:
+    return None if math.isinf(seconds) else _ms(seconds)

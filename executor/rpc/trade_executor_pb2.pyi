@@ -133,7 +133,7 @@ class GetTradeRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class ExecutorStatus(_message.Message):
-    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet")
+    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet", "untradable_tokens")
     class ErrorCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +155,7 @@ class ExecutorStatus(_message.Message):
     NODES_FIELD_NUMBER: _ClassVar[int]
     JUPITER_FIELD_NUMBER: _ClassVar[int]
     WALLET_FIELD_NUMBER: _ClassVar[int]
+    UNTRADABLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     version: str
     uptime_ms: int
     trading_allowed: bool
@@ -169,7 +170,8 @@ class ExecutorStatus(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[EndpointStatus]
     jupiter: EndpointStatus
     wallet: WalletStatus
-    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ...) -> None: ...
+    untradable_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ..., untradable_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OutcomeCounts(_message.Message):
     __slots__ = ("success", "failed", "pending", "refused")

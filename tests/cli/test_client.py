@@ -19,7 +19,7 @@ def test_numbers_are_numbers_and_texts_stay_texts() -> None:
     )
     assert (status["version"], status["error_counts"]) == ("1", {"42": 7})
     balance = {"symbol": "1000", "mint": "", "amount": 2**63, "decimals": 0}
-    assert status["wallet"] == {"address": "", "balances": [balance], "age_ms": 0}
+    assert status["wallet"] == {"address": "", "balances": [balance]}
     assert status["outcomes"] == {"success": 3, "failed": 0, "pending": 0, "refused": 0}
 
 

@@ -1,6 +1,7 @@
 """The status: put together from what is known anyway, before there is anything and after."""
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 
 import trio
@@ -15,7 +16,7 @@ from executor.chainstate.mints import Mints
 from executor.config import FeeSettings, TokenSettings
 from executor.errors import ErrorCode
 from executor.faults import TransportError
-from executor.model import Stage, Urgency
+from executor.model import Stage, Token, Urgency
 from executor.network.jupiter import Jupiter
 from executor.network.solana import AccountInfo, SlotFee
 from executor.ops.metrics import Metrics
@@ -39,7 +40,7 @@ from tests.support.clients import QUICK, seeded
 from tests.support.events import RecordedLog
 from tests.support.swaps import ata
 from tests.support.upstream import Reply, json_reply
-from tests.support.values import SOL, USDC, WALLET, hash_of, key, make_order
+from tests.support.values import BONK, SOL, USDC, WALLET, hash_of, key, make_order
 
 
 @define
@@ -63,11 +64,11 @@ class World:
         }
 
 
-def make_world(jupiter: Jupiter | None = None) -> World:
+def make_world(jupiter: Jupiter | None = None, *, tokens: Sequence[Token] = (SOL, USDC)) -> World:
     """A daemon that has just started."""
     node, log = FakeNode("primary"), RecordedLog()
     nodes = fake_nodes(node)
-    whitelist = {t.mint: TokenSettings(symbol=t.symbol, mint=t.mint, max_amount=1) for t in (SOL, USDC)}
+    whitelist = {t.mint: TokenSettings(symbol=t.symbol, mint=t.mint, max_amount=1) for t in tokens}
     blockhashes = Blockhashes(nodes=nodes, refresh_seconds=1.0, max_age_seconds=10.0, log=log)
     mints = Mints(nodes=nodes, whitelist=whitelist, log=log)
     url = "http://user:pass@127.0.0.1:9/swap/v1?api-key=secret"
@@ -94,12 +95,13 @@ async def test_before_anything_is_known(autojump_clock: trio.testing.MockClock) 
     assert (status.trading_allowed, status.breaker) == (False, BreakerState.OPEN)
     assert status.not_allowed_because == (
         "no blockhash was received from any node yet",
+        "the whitelisted tokens were not read yet; "
         "unknown mints: SOL was not read from any node yet, USDC was not read from any node yet",
     )
-    assert (status.blockhash, status.fee_cache) == (None, FeeCacheStatus(entries=0, oldest_age_seconds=0.0))
+    assert (status.blockhash, status.fee_cache) == (None, FeeCacheStatus(entries=0, oldest_age_seconds=math.inf))
     assert status.wallet == WalletStatus(address=str(WALLET), age_seconds=math.inf)
-    assert status.nodes == (EndpointStatus(name="primary", endpoint="http://127.0.0.1:9", healthy=True, age_seconds=math.inf),)
-    assert status.jupiter == EndpointStatus(name="jupiter", endpoint="http://127.0.0.1:9", healthy=True, age_seconds=math.inf)
+    assert status.nodes == (EndpointStatus(name="primary", endpoint="http://127.0.0.1:9", healthy=None, age_seconds=math.inf),)
+    assert status.jupiter == EndpointStatus(name="jupiter", endpoint="http://127.0.0.1:9", healthy=None, age_seconds=math.inf)
     assert (status.outcomes, status.error_counts, status.stages) == (OutcomeCounts(), (), ())
 
 
@@ -168,6 +170,32 @@ async def test_when_the_nodes_are_gone(autojump_clock: trio.testing.MockClock) -
     assert (node.healthy, node.slot) == (False, 1_100)
     assert "no answer in time" in node.problem
     assert node.age_seconds < 1.1
+
+
+async def test_a_token_that_cannot_be_traded_leaves_the_others_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """Trading is allowed while any pair can be traded; what cannot is listed apart, with why."""
+    world = make_world(tokens=(SOL, BONK, USDC))
+    world.make_known()
+    await world.report.holdings.mints.refresh()
+    status = world.report.of(in_flight=0, pending=0, draining=False)
+
+    assert (status.trading_allowed, status.not_allowed_because) == (True, ())
+    assert status.untradable_tokens == ("BONK does not exist on this cluster",)
+
+
+async def test_a_single_token_cannot_be_traded(autojump_clock: trio.testing.MockClock) -> None:
+    """One that is known alone, or one that is whitelisted alone: there is nothing to get for it."""
+    world, alone = make_world(tokens=(SOL, BONK)), make_world(tokens=(SOL,))
+    for each in (world, alone):
+        each.make_known()
+        await each.report.holdings.mints.refresh()
+    status, of_one = (each.report.of(in_flight=0, pending=0, draining=False) for each in (world, alone))
+
+    assert not status.trading_allowed
+    assert status.not_allowed_because == (
+        "no two whitelisted tokens can be traded; unknown mints: BONK does not exist on this cluster",
+    )
+    assert of_one.not_allowed_because == ("no two whitelisted tokens can be traded",)
 
 
 async def test_draining_is_a_reason_of_its_own(autojump_clock: trio.testing.MockClock) -> None:

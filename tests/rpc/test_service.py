@@ -36,7 +36,7 @@ from executor.status import (
     WalletBalance,
     WalletStatus,
 )
-from executor.units import U64_MAX, MicroLamports
+from executor.units import MicroLamports
 from tests.rpc.serving import QUICK, SECRET, channel_to, details, in_thread, until
 from tests.support.events import RecordedLog
 
@@ -97,9 +97,11 @@ STATUS = ExecutorStatus(
     ),
     nodes=(
         EndpointStatus(name="n", endpoint="http://127.0.0.1:8899", healthy=False, problem="behind", age_seconds=math.inf, slot=8),
+        EndpointStatus(name="m", endpoint="http://127.0.0.1:8898", healthy=None, age_seconds=math.inf),
     ),
     jupiter=EndpointStatus(name="jupiter", endpoint="https://api.jup.ag", healthy=True, age_seconds=0.25),
     wallet=WalletStatus(address="W", age_seconds=1.0, balances=(WalletBalance(symbol="SOL", mint="So1", amount=5, decimals=9),)),
+    untradable_tokens=("BONK does not exist",),
 )
 
 
@@ -390,12 +392,14 @@ async def test_the_status_is_told_whole() -> None:
             ],
         ),
         nodes=[
-            pb.EndpointStatus(name="n", endpoint="http://127.0.0.1:8899", healthy=False, problem="behind", age_ms=U64_MAX, slot=8)
+            pb.EndpointStatus(name="n", endpoint="http://127.0.0.1:8899", healthy=False, problem="behind", slot=8),
+            pb.EndpointStatus(name="m", endpoint="http://127.0.0.1:8898"),
         ],
         jupiter=pb.EndpointStatus(name="jupiter", endpoint="https://api.jup.ag", healthy=True, age_ms=250),
         wallet=pb.WalletStatus(
             address="W", age_ms=1_000, balances=[pb.WalletBalance(symbol="SOL", mint="So1", amount=5, decimals=9)]
         ),
+        untradable_tokens=["BONK does not exist"],
     )
 
 
@@ -407,6 +411,31 @@ def test_what_is_not_known_yet_is_absent(state: BreakerState) -> None:
 
     assert pb.BreakerState.Name(reply.breaker) == f"BREAKER_STATE_{state.name}"
     assert not any(reply.HasField(part) for part in ("blockhash", "fee_cache", "jupiter", "wallet"))
+
+
+def test_an_age_that_is_not_known_is_no_number() -> None:
+    """Nothing that was never read or asked has an age, and whoever was never asked is not called healthy, nor unhealthy."""
+    unknown = EndpointStatus(name="jupiter", endpoint="https://api.jup.ag", healthy=None, age_seconds=math.inf)
+    reply = status_to_proto(
+        attrs.evolve(
+            STATUS,
+            jupiter=unknown,
+            fee_cache=FeeCacheStatus(entries=0, oldest_age_seconds=math.inf),
+            wallet=WalletStatus(address="W", age_seconds=math.inf),
+        )
+    )
+
+    assert not any(reply.jupiter.HasField(field) for field in ("healthy", "age_ms"))
+    assert not reply.fee_cache.HasField("oldest_age_ms")
+    assert not reply.wallet.HasField("age_ms")
+
+
+def test_an_age_of_nothing_is_a_number() -> None:
+    """What was read just now is known, and so is that an endpoint fails."""
+    failing = EndpointStatus(name="jupiter", endpoint="https://api.jup.ag", healthy=False, problem="x", age_seconds=0.0)
+    reply = status_to_proto(attrs.evolve(STATUS, jupiter=failing))
+
+    assert all(reply.jupiter.HasField(field) for field in ("healthy", "age_ms"))
 
 
 async def test_every_request_and_reply_is_logged() -> None:
