@@ -2,8 +2,8 @@
 
 Outer to inner, so that what others need dies last:
 
-    journal writer > refreshers (blockhash, fees, mints, node health, holdings, breaker watcher) > confirmation poller
-    > trades > listener
+    journal writer > refreshers (blockhash, fees, lookup tables, mints, node health, holdings, breaker watcher)
+    > confirmation poller > trades > listener
 
 A crash in one of them is a bug and ends the daemon: a trade executor that has lost its poller must not go on. Failing upstreams
 are no crash; the refreshers keep their values, which age, and a value that is too old refuses new trades.
@@ -122,6 +122,7 @@ class Daemon:
         for run in (
             self.blockhashes.run,
             self.fees.run,
+            self.line.lookup_tables.run,
             self.mints.run,
             self.node_health.run,
             self.holdings.run,
@@ -193,7 +194,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         nodes=nodes,
         blockhashes=blockhashes,
         fees=fees,
-        lookup_tables=LookupTables(nodes=nodes),
+        lookup_tables=LookupTables(nodes=nodes, log=log),
         confirmations=confirmations,
         reservations=Reservations(),
         signer=signer,

@@ -86,16 +86,17 @@ async def _prepare(life: Life, *, nursery: trio.Nursery, ticket: Ticket) -> Sign
                 fees=line.fees,
                 settings=BuildSettings(wallet=wallet, use_shared_accounts=config.jupiter.use_shared_accounts),
             )
-        with life.stage(Stage.VERIFY):
-            verified = verify(built, wallet=wallet)
-        with life.stage(Stage.SIMULATE):
-            simulated = await simulate(
-                verified,
-                nodes=line.nodes,
-                blockhash=line.blockhashes.current().blockhash,
-                mark=next(line.marks),
-                settings=SimulationSettings(wallet=wallet, fees=config.fees),
-            )
+        with line.lookup_tables.doubted(built.lookup_tables):
+            with life.stage(Stage.VERIFY):
+                verified = verify(built, wallet=wallet)
+            with life.stage(Stage.SIMULATE):
+                simulated = await simulate(
+                    verified,
+                    nodes=line.nodes,
+                    blockhash=line.blockhashes.current().blockhash,
+                    mark=next(line.marks),
+                    settings=SimulationSettings(wallet=wallet, fees=config.fees),
+                )
         with life.stage(Stage.SIGN):
             signed = sign(simulated, signer=line.signer, blockhash=line.blockhashes.current())
         with life.stage(Stage.JOURNAL):

@@ -72,7 +72,7 @@ async def run(
             result = await build(
                 quoted,
                 jupiter=jupiter,
-                lookup_tables=LookupTables(nodes=nodes),
+                lookup_tables=LookupTables(nodes=nodes, log=NullLog()),
                 fees=fees or Fees(nodes=nodes, settings=FeeSettings(), log=NullLog()),
                 settings=BuildSettings(wallet=wallet, use_shared_accounts=shared),
             )
