@@ -15,28 +15,23 @@ from tests.support.daemon import (
     HTTPX_BODIES,
     RunningDaemon,
     accept_entries,
-    eventually,
+    collect,
     gather,
     in_thread,
     journalled,
     ready_to_trade,
+    refusal,
     refuse_entries,
     running,
 )
 from tests.support.localnet import Localnet
 from tests.support.settings import Place
+from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
 SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
 NEVER = 60.0
-
-
-async def refusal(daemon: RunningDaemon, request: pb.TradeRequest) -> Refused:
-    """Trade, expecting an error status."""
-    with pytest.raises(Refused) as caught:
-        await daemon.trade(request)
-    return caught.value
 
 
 # --- one request_id, one trade ---
@@ -63,7 +58,7 @@ async def test_other_content_under_a_used_request_id_is_refused(chain: Localnet,
         chain.order("latency", target="jupiter", operation="quote", seconds=0.2)
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("once", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("once", "SOL", "USDC", 1), answers)
             await daemon.event("trade.accepted")
             in_flight = await refusal(daemon, make_request("once", "SOL", "USDC", 2))
         ended = await refusal(daemon, make_request("once", "SOL", "RAY", 1))
@@ -74,10 +69,6 @@ async def test_other_content_under_a_used_request_id_is_refused(chain: Localnet,
         assert (refused.status, refused.reason) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
         assert "'once'" in refused.message
     assert answers[0].status == SUCCESS
-
-
-async def _collect(daemon: RunningDaemon, request: pb.TradeRequest, answers: list[pb.TradeResult]) -> None:
-    answers.append(await daemon.trade(request))
 
 
 async def test_results_and_refusals_outlive_the_daemon(chain: Localnet, place: Place, wallet: Keypair) -> None:
@@ -193,7 +184,7 @@ async def test_get_trade_of_a_trade_that_is_not_signed_yet(chain: Localnet, plac
         chain.order("latency", target="jupiter", operation="quote", seconds=0.3)
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("early", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("early", "SOL", "USDC", 1), answers)
             await daemon.event("trade.accepted")
             early = await daemon.get("early")
 
@@ -227,7 +218,7 @@ async def test_more_trades_than_allowed_in_flight_are_refused(chain: Localnet, p
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
             for i in range(2):
-                nursery.start_soon(_collect, daemon, make_request(f"fits-{i}", "SOL", "USDC", 1), answers)
+                nursery.start_soon(collect, daemon, make_request(f"fits-{i}", "SOL", "USDC", 1), answers)
             await daemon.event("trade.accepted", 2)
             refused = await refusal(daemon, make_request("over", "SOL", "USDC", 1))
             joining = await gather(lambda: daemon.caller.execute(make_request("fits-0", "SOL", "USDC", 1)))
@@ -305,7 +296,7 @@ async def test_a_journal_that_cannot_be_read_refuses(chain: Localnet, place: Pla
         chain.order("late-landing", target="node", operation="sendTransaction", count=2, slots=20)
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("flies", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("flies", "SOL", "USDC", 1), answers)
             await daemon.event("send.answered")
             _rename_entries(place, "entries", "elsewhere")
             refused = await refusal(daemon, make_request("unknown", "SOL", "USDC", 1))

@@ -28,10 +28,11 @@ from tests.support.daemon import (
     HTTPX_BODIES,
     RunningDaemon,
     accept_entries,
-    eventually,
+    collect,
     gather,
     journalled,
     ready_to_trade,
+    refusal,
     refuse_entries,
     running,
 )
@@ -39,6 +40,7 @@ from tests.support.localnet import Localnet, mint
 from tests.support.relays import relay_jupiter, relay_node
 from tests.support.settings import Place
 from tests.support.upstream import closed_port, open_upstream
+from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
@@ -46,13 +48,6 @@ SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.T
 SIGNATURE_LAMPORTS = 5_000
 NEVER = 60.0
 """Seconds; for what must not happen within a test."""
-
-
-async def refusal(daemon: RunningDaemon, request: pb.TradeRequest) -> Refused:
-    """Trade, expecting an error status."""
-    with pytest.raises(Refused) as caught:
-        await daemon.trade(request)
-    return caught.value
 
 
 async def failure(daemon: RunningDaemon, request: pb.TradeRequest) -> pb.TradeResult:
@@ -162,7 +157,7 @@ async def test_fifty_equal_requests_are_fifty_swaps(still_chain: Localnet, place
         results: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
             for request in requests:
-                nursery.start_soon(_collect, daemon, request, results)
+                nursery.start_soon(collect, daemon, request, results)
             await daemon.event("send.answered", 50)
             still_chain.advance(4)
 
@@ -533,7 +528,7 @@ async def test_a_refusal_after_signing_counts_when_it_is_on_disk(chain: Localnet
         refuse_entries(place.journal_path, "REJECTED")
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("refused", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("refused", "SOL", "USDC", 1), answers)
             await daemon.event("trade.outcome_not_journalled")
             so_far = await daemon.get("refused")
             assert answers == []
@@ -543,10 +538,6 @@ async def test_a_refusal_after_signing_counts_when_it_is_on_disk(chain: Localnet
     assert so_far.transaction_signature == answers[0].transaction_signature != ""
     assert answers[0].status == FAILED
     assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "REJECTED"]
-
-
-async def _collect(daemon: RunningDaemon, request: pb.TradeRequest, answers: list[pb.TradeResult]) -> None:
-    answers.append(await daemon.trade(request))
 
 
 @define
@@ -627,7 +618,7 @@ async def test_expiry_is_proved_by_every_node(still_chain: Localnet, place: Plac
         still_chain.order("lost-send", target="node", count=None)
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("lost", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("lost", "SOL", "USDC", 1), answers)
             await daemon.event("trade.sent")
             still_chain.advance(140)
             await trio.sleep(0.25)
@@ -687,7 +678,7 @@ async def test_a_fork_that_takes_the_block_away_is_no_end(still_chain: Localnet,
         landed = still_chain.transactions()
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("fork", "SOL", "USDC", 1), answers)
+            nursery.start_soon(collect, daemon, make_request("fork", "SOL", "USDC", 1), answers)
             await daemon.event("send.answered")
             still_chain.advance(1)
             assert still_chain.transactions() == landed + 1
@@ -710,7 +701,7 @@ async def test_a_landed_revert_is_failed_and_costs_its_fee(chain: Localnet, plac
         chain.order("late-landing", target="node", count=2, slots=15)
         answers: list[pb.TradeResult] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, daemon, make_request("late", "RAY", "USDC", 10, max_slippage_bps=1), answers)
+            nursery.start_soon(collect, daemon, make_request("late", "RAY", "USDC", 10, max_slippage_bps=1), answers)
             await daemon.event("send.answered")
             mover = await daemon.trade(make_request("mover", "RAY", "USDC", 4_000))
         after = chain.holdings(wallet.pubkey())

@@ -11,7 +11,7 @@ from executor.status import BreakerState
 from tests.support.chain import FakeNode, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
 from tests.support.upstream import rpc_error, rpc_result
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 
 async def test_one_healthy_node_is_enough(autojump_clock: trio.testing.MockClock) -> None:
@@ -62,7 +62,9 @@ async def test_a_node_says_over_the_wire_that_it_lags() -> None:
         health = NodeHealth(nodes=nodes, log=RecordedLog())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(health.run)
-            await until(lambda: nodes.all[0].endpoint_health.failing and nodes.all[1].endpoint_health.last_slot)
+            await eventually(
+                lambda: nodes.all[0].endpoint_health.failing and nodes.all[1].endpoint_health.last_slot, "both are asked"
+            )
             nursery.cancel_scope.cancel()
 
     assert [node.endpoint_health.failing for node in nodes.all] == [True, False]
@@ -81,7 +83,7 @@ async def test_what_a_node_says_of_itself_holds_beside_other_traffic() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(health.run)
-            await until(lambda: health.problem() is not None)
+            await eventually(lambda: health.problem() is not None, "all say that they are behind")
             looks = set()
             for node, _ in zip(cycle(nodes.all), range(20), strict=False):
                 await node.slot()
@@ -95,7 +97,7 @@ async def test_what_a_node_says_of_itself_holds_beside_other_traffic() -> None:
             upstream.always("getSlot", rpc_result(2))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(health.run)
-            await until(lambda: [node.endpoint_health.last_slot for node in nodes.all] == [2, 2])
+            await eventually(lambda: [node.endpoint_health.last_slot for node in nodes.all] == [2, 2], "all are asked again")
             nursery.cancel_scope.cancel()
 
         breaker.look()
@@ -115,8 +117,8 @@ async def test_a_node_that_calls_itself_unhealthy_is_asked_last() -> None:
             upstream.always("getSlot", rpc_result(number))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(NodeHealth(nodes=nodes, log=RecordedLog()).run)
-            await until(lambda: nodes.all[0].endpoint_health.failing)
-            await until(lambda: nodes.all[1].endpoint_health.last_slot)
+            await eventually(lambda: nodes.all[0].endpoint_health.failing, "the first says that it is behind")
+            await eventually(lambda: nodes.all[1].endpoint_health.last_slot, "the second is well")
             nursery.cancel_scope.cancel()
         await nodes.all[0].slot()
         answers = [await nodes.ask(lambda node: node.slot(), operation="getSlot") for _ in range(3)]

@@ -32,8 +32,9 @@ from executor.cli.client import SERVICE, CallFailed, connect
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import U64_MAX
 from executor.wallet.keystore import create_keypair_file
-from tests.support.localnet import Localnet, mint, wait_until
+from tests.support.localnet import Localnet, mint
 from tests.support.settings import Place
+from tests.support.waiting import wait_until
 
 END_SECONDS = 30.0
 EXECUTOR = (sys.executable, "-m", "executor")

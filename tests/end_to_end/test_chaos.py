@@ -15,9 +15,10 @@ from solders.keypair import Keypair
 from executor.rpc import trade_executor_pb2 as pb
 from tests.support.callers import Refused, make_request
 from tests.support.clients import seeded
-from tests.support.daemon import HTTPX_BODIES, RunningDaemon, eventually, running
+from tests.support.daemon import HTTPX_BODIES, RunningDaemon, running
 from tests.support.localnet import Localnet
 from tests.support.settings import Place
+from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 

@@ -10,10 +10,11 @@ from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
 from tests.support.callers import make_request
-from tests.support.localnet import Localnet, wait_until
+from tests.support.localnet import Localnet
 from tests.support.processes import DaemonProcess, daemon_process
 from tests.support.settings import Place
 from tests.support.tcp_proxy import start_proxy
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

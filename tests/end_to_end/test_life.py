@@ -14,11 +14,12 @@ from attrs import evolve
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import Refused, make_request
+from tests.support.callers import make_request
 from tests.support.daemon import refuse_entries
-from tests.support.localnet import Localnet, wait_until
-from tests.support.processes import DaemonProcess, daemon_process, run_executor
+from tests.support.localnet import Localnet
+from tests.support.processes import daemon_process, run_executor
 from tests.support.settings import Place, Section
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -191,15 +192,9 @@ def test_a_disk_that_fails_at_signed_sends_nothing(chain: Localnet, wallet: Keyp
     with daemon_process(place, wallet) as daemon:
         landed = chain.transactions()
         refuse_entries(place.journal_path, "SIGNED")
-        refused = _refusal(daemon, make_request("unwritten", "SOL", "USDC", 1))
+        refused = daemon.caller.refusal(make_request("unwritten", "SOL", "USDC", 1))
         chain.advance(5)
 
         assert (refused.status, refused.reason) == ("UNAVAILABLE", "JOURNAL_UNAVAILABLE")
         assert chain.transactions() == landed
         assert daemon.events("trade.sent") == []
-
-
-def _refusal(daemon: DaemonProcess, request: pb.TradeRequest) -> Refused:
-    with pytest.raises(Refused) as caught:
-        daemon.caller.execute(request)
-    return caught.value

@@ -20,7 +20,7 @@ import trio.testing
 from executor.errors import ConfigError
 from executor.journal.journal import MAX_WAITING_ENTRIES, SCHEMA_VERSION, Entry, EntryRefused, JournalError, SqliteJournal
 from executor.states import State
-from tests.support.waiting import PATIENCE_SECONDS, until
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 def accepted(request_id: str, body: str = "{}") -> Entry:
@@ -144,7 +144,7 @@ async def test_many_appends_share_one_commit(path: Path) -> None:
                 nursery.start_soon(append, journal, f"r{number}")
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(journal.run)
-            await until(lambda: len(told) == 200)
+            await eventually(lambda: len(told) == 200, "every entry is told")
             nursery.cancel_scope.cancel()
 
         assert transactions(path) - before == 1

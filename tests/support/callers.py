@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+import pytest
 from attrs import field, frozen
 from google.rpc import error_details_pb2, status_pb2
 
@@ -38,6 +39,12 @@ class Caller:
         """Trade."""
         answer: pb.TradeResult = self._call("ExecuteTradeRequest", request, pb.TradeResult, seconds)
         return answer
+
+    def refusal(self, request: pb.TradeRequest) -> Refused:
+        """Trade, expecting an error status."""
+        with pytest.raises(Refused) as caught:
+            self.execute(request)
+        return caught.value
 
     def get(self, request_id: str, *, seconds: float = ANSWER_SECONDS) -> pb.TradeResult:
         """Ask what became of a trade."""

@@ -21,15 +21,15 @@ from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.supervisor import Daemon, Surroundings, assemble
 from executor.wallet.signer import KeypairSigner, Signer
-from tests.support.callers import Caller, connected
+from tests.support.callers import Caller, Refused, connected
 from tests.support.clients import seeded
 from tests.support.events import RecordedLog
 from tests.support.settings import Place, Section
+from tests.support.waiting import LOOK_SECONDS, eventually
 
 HTTPX_BODIES = pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
 """For tests in which a request is cancelled while it is being sent: httpx leaves the generator of its body to the collector."""
 READY_SECONDS = 10.0
-LOOK_SECONDS = 0.01
 
 T = TypeVar("T")
 
@@ -121,13 +121,14 @@ async def ready_to_trade(daemon: Daemon) -> None:
     await eventually(trading, "the daemon is ready to trade")
 
 
-async def eventually(condition: Callable[[], object], what: str, *, seconds: float = READY_SECONDS) -> None:
-    """Look again and again until it holds. Raises AssertionError, saying what."""
-    with trio.move_on_after(seconds):
-        while not condition():  # noqa: ASYNC110 - much of what is waited for happens in other processes
-            await trio.sleep(LOOK_SECONDS)
-        return
-    raise AssertionError(f"waited {seconds:g} s for: {what}")
+async def refusal(daemon: RunningDaemon, request: pb.TradeRequest) -> Refused:
+    """Trade, expecting an error status."""
+    return await in_thread(lambda: daemon.caller.refusal(request))
+
+
+async def collect(daemon: RunningDaemon, request: pb.TradeRequest, answers: list[pb.TradeResult]) -> None:
+    """Trade, and add the answer to others: for a task beside a test."""
+    answers.append(await daemon.trade(request))
 
 
 async def in_thread(function: Callable[[], T]) -> T:

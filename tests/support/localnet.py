@@ -7,9 +7,8 @@ does to balances is nobody else's business. Faults are of the whole localnet: th
 import json
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -167,11 +166,3 @@ def start_localnet(*, slot_ms: int, nodes: int = 2, seed: int = 1, extra: Sequen
     finally:
         process.terminate()
         process.communicate(timeout=STOP_SECONDS)
-
-
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = CALL_SECONDS, every: float = 0.02) -> None:
-    """Look again and again until it holds; for tests with real processes, in threads. Raises AssertionError, saying what."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for: {what}"
-        time.sleep(every)

@@ -13,8 +13,8 @@ from attrs import frozen
 from solders.keypair import Keypair
 
 from tests.support.callers import Caller, connected
-from tests.support.localnet import wait_until
 from tests.support.settings import Place, Section
+from tests.support.waiting import wait_until
 
 STOP_SECONDS = 20.0
 
