@@ -17,7 +17,7 @@ from executor.rpc import trade_executor_pb2 as pb
 from tests.support.callers import make_request
 from tests.support.daemon import refuse_entries
 from tests.support.localnet import Localnet
-from tests.support.processes import daemon_process, run_executor
+from tests.support.processes import DaemonProcess, daemon_process, run_executor
 from tests.support.settings import Place, Section
 from tests.support.waiting import wait_until
 
