@@ -58,7 +58,7 @@ async def _to_outcome(life: Life, *, ticket: Ticket, answer: Answer) -> None:
         life.accept()
         async with trio.open_nursery() as nursery:
             signed = await _prepare(life, nursery=nursery, ticket=ticket)
-            outcome = await _settle(signed, life=life, nursery=nursery, answer=answer)
+            outcome = await _settle(signed, life=life, nursery=nursery, ticket=ticket, answer=answer)
             nursery.cancel_scope.cancel()  # ends the wait for the time of PENDING
     except* TradeError as group:
         failure = _first(group)
@@ -119,7 +119,7 @@ async def _check_balances(life: Life, ticket: Ticket, affordable: trio.Event) ->
     affordable.set()
 
 
-async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, answer: Answer) -> Outcome:
+async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, ticket: Ticket, answer: Answer) -> Outcome:
     """Everything from the first byte on: send, and again, until the chain has spoken."""
     line = life.line
     sent = life.send(signed)
@@ -128,7 +128,8 @@ async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, answer: 
         sending.start_soon(_keep_sending, signed, life)
         fill = await _await_fill(sent, life)
         sending.cancel_scope.cancel()
-    line.reservations.settled(fill.slot)
+    # A node that is wrong about the slot must not make all balances look too old.
+    line.reservations.settled(ticket, min(fill.slot, line.nodes.newest_slot()))
     return outcomes.landed(sent, fill, times=life.times())
 
 

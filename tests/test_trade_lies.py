@@ -13,22 +13,18 @@ from executor.journal.journal import Entry, Journal
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
 from tests.support.callers import make_request
-from tests.support.daemon import HTTPX_BODIES, RunningDaemon, eventually, journalled, refuse_entries, running
+from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, journalled, refuse_entries, running
 from tests.support.localnet import Localnet
 from tests.support.relays import relay_jupiter, relay_node
 from tests.support.settings import Place
 from tests.support.upstream import Upstream, open_upstream
+from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
 SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
 MEMO = "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"
 BIG = 70_000
-
-
-async def collect(daemon: RunningDaemon, request: pb.TradeRequest, answers: list[pb.TradeResult]) -> None:
-    """Trade, and keep the answer."""
-    answers.append(await daemon.trade(request))
 
 
 def _with_a_huge_memo(answer: Any) -> Any:

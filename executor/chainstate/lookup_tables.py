@@ -102,7 +102,7 @@ class LookupTables:
 
     @contextmanager
     def doubted(self, tables: Sequence[AddressLookupTableAccount]) -> Iterator[None]:
-        """Forget these if the block is rejected: a copy that is old, or was a lie, fails every transaction that is built on it."""
+        """Forget these if the block is rejected: a copy that is old, or was a lie, fails all that is built on it."""
         try:
             yield
         except Rejected:

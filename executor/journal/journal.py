@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from executor.errors import ConfigError, ExecutorError
 from executor.states import State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_WAITING_ENTRIES = 10_000
 
 _SCHEMA = f"""

@@ -74,9 +74,10 @@ def refused(state: State, request_id: str, error: TradeError, *, at_unix_ns: int
 
 
 def stored(entries: Sequence[Entry]) -> StoredTrade | None:
-    """Read a request's entries, oldest first; None when there are none."""
+    """Read a request's entries, oldest first; None when there are none. What counts is its last life."""
     if not entries:
         return None
+    entries = entries[max(index for index, entry in enumerate(entries) if entry.state is State.ACCEPTED) :]
     first, last = entries[0], entries[-1]
     body = json.loads(last.body)
     refusal = body.get("refusal")

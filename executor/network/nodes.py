@@ -59,6 +59,10 @@ class Nodes:
                 nursery.start_soon(one, index, node)
         return tuple(answers[index] for index in range(len(self.all)))
 
+    def newest_slot(self) -> int:
+        """The newest slot that any node has shown; 0 before the first."""
+        return max(node.endpoint_health.last_slot or 0 for node in self.all)
+
     async def aclose(self) -> None:
         """Close every connection."""
         for node in self.all:
@@ -78,7 +82,7 @@ class Nodes:
     def _by_health(self) -> list[Node]:
         """The working before the failing, then those that keep up; the configured order decides between equals."""
         slots = {node.name: node.endpoint_health.last_slot or 0 for node in self.all}
-        newest = max(slots.values())
+        newest = self.newest_slot()
         return sorted(self.all, key=lambda node: (node.endpoint_health.failing, newest - slots[node.name] > LAGGING_SLOTS))
 
 

@@ -30,9 +30,9 @@ MAX_FEE_ACCOUNTS_PER_CALL = 128
 """Limits of the JSON-RPC interface."""
 
 _OK = 200
-# Some providers answer these with a JSON-RPC error in the body, which says more.
 _CODES_WITHOUT_ID = frozenset({-32700, -32600})
 """The node could not read the call, or its id: all others know it, says JSON-RPC 2.0."""
+# Some providers answer these with a JSON-RPC error in the body, which says more.
 _STATUS_WITH_RPC_ERROR = frozenset({400, 500})
 
 T = TypeVar("T")

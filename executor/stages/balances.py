@@ -39,6 +39,7 @@ class Wealth:
     """What the wallet held when it was asked."""
 
     as_of: float
+    slot: int
     lamports: int
     input_amount: int
     rent_lamports: Lamports
@@ -65,14 +66,14 @@ async def check_balances(
     with rejecting():
         answer = await nodes.ask(
             lambda node: node.accounts(
-                accounts.asked, commitment="confirmed", min_context_slot=reservations.settled_slot or None
+                accounts.asked, commitment="confirmed", min_context_slot=reservations.forgotten_slot or None
             ),
             operation="getMultipleAccounts",
         )
     infos = answer.values
     if order.fee_account is not None:
         _require_fee_account(order, infos[-1])
-    wealth = _wealth(order, infos, as_of)
+    wealth = _wealth(order, infos, as_of=as_of, slot=answer.slot)
     needs = _needs(order, wealth, fees)
     _require_affordable(order, wealth, needs, reservations=reservations, ticket=ticket, fees=fees)
     reservations.hold(ticket, needs)
@@ -95,12 +96,13 @@ def _require_fee_account(order: Order, info: AccountInfo | None) -> None:
     raise Denied(ErrorCode.FEE_ACCOUNT_INVALID, f"fee_account {address} cannot be used: {reason}", fee_account=str(address))
 
 
-def _wealth(order: Order, infos: Sequence[AccountInfo | None], as_of: float) -> Wealth:
+def _wealth(order: Order, infos: Sequence[AccountInfo | None], *, as_of: float, slot: int) -> Wealth:
     wallet, source, target = infos[0], infos[1], infos[2]
     held = None if source is None else parse_token_account(source.owner, source.data)
     missing = [token for token, info in ((order.input, source), (order.output, target)) if info is None]
     return Wealth(
         as_of=as_of,
+        slot=slot,
         lamports=0 if wallet is None else wallet.lamports,
         input_amount=0 if held is None else held.amount,
         rent_lamports=Lamports(sum(token.account_rent_lamports for token in missing)),
@@ -120,7 +122,7 @@ def _require_affordable(
     shortfalls = []
     for key, needed in needs.items():
         has = wealth.lamports if key is None else wealth.input_amount
-        held = reservations.held(key, as_of=wealth.as_of, but=ticket)
+        held = reservations.held(key, as_of=wealth.as_of, slot=wealth.slot, but=ticket)
         kept = fees.reserve_lamports if key is None else 0
         if needed > has - held - kept:
             shortfalls.append(_shortfall(order, key, needed=needed, has=has, held=held, kept=kept))

@@ -41,10 +41,10 @@ def _require_fit(instructions: tuple[Instruction, ...]) -> None:
     """Refuse what cannot fit before it is compiled: beyond 65535 of anything the compiler panics instead of saying so."""
     least = sum(1 + len(instruction.accounts) + len(instruction.data) for instruction in instructions)
     if least > PACKET_BYTES:
-        raise _too_large(least)
+        raise _too_large(f"at least {least}")
 
 
-def _too_large(size: int) -> Rejected:
+def _too_large(size: str) -> Rejected:
     return Rejected(ErrorCode.TRANSACTION_TOO_LARGE, f"the transaction has {size} bytes, the network carries {PACKET_BYTES}")
 
 
@@ -52,7 +52,7 @@ def to_wire(message: MessageV0, signature: Signature) -> bytes:
     """The bytes that travel. Raises Rejected(TRANSACTION_TOO_LARGE) above the network's packet size."""
     wire = bytes(VersionedTransaction.populate(message, [signature]))
     if len(wire) > PACKET_BYTES:
-        raise _too_large(len(wire))
+        raise _too_large(str(len(wire)))
     return wire
 
 

@@ -29,9 +29,10 @@ async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, bloc
 
     Without preflight: it would only say that they are known already.
     """
+    await trio.sleep(every_seconds)
     while block_height() <= signed.last_valid_block_height:
-        await trio.sleep(every_seconds)
         await _send_round(signed, nodes=nodes, skip_preflight=True, log=log)
+        await trio.sleep(every_seconds)
 
 
 async def _send_round(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> Sequence[str | TransportError]:

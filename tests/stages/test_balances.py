@@ -1,5 +1,6 @@
 """Whether the wallet can pay: the figures, the reservations, the fee account."""
 
+import math
 from typing import Any
 
 import pytest
@@ -236,10 +237,14 @@ async def test_a_fee_account_that_jupiter_would_not_take_is_refused(name: str, a
 # --- over the wire ---
 
 
-async def ask(order: Order, *steps: Any, settled_slot: int = 0) -> tuple[Rejected | None, list[Any]]:
+async def ask(order: Order, *steps: Any, forgotten_slot: int = 0) -> tuple[Rejected | None, list[Any]]:
     """Check an order against one node; return the refusal and the parameters of each call."""
     books = Reservations()
-    books.settled(settled_slot)
+    with books.ticket() as old:
+        books.settled(old, forgotten_slot)
+    old.released_at = -math.inf
+    with books.ticket():
+        assert books.forgotten_slot == forgotten_slot
     async with open_nodes() as (nodes, (upstream,)):
         upstream.script("getMultipleAccounts", *steps)
         upstream.always("getMultipleAccounts", steps[-1])
@@ -251,10 +256,10 @@ async def ask(order: Order, *steps: Any, settled_slot: int = 0) -> tuple[Rejecte
 
 
 async def test_one_call_reads_all_at_confirmed() -> None:
-    """Wallet, input, output, fee account, from a node that has seen our last trade's slot; transient faults are retried."""
+    """Wallet, input, output, fee account, of a slot in which all forgotten trades are; transient faults are retried."""
     order = make_order(fee_account=FEE_ACCOUNT)
     held = {WALLET: wallet_info(10**12), FEE_ACCOUNT: token_info(USDC.mint, key("partner"), 0)}
-    error, asked = await ask(order, Reset(), rpc_error(-32016, "behind"), accounts_by_address(held), settled_slot=4_711)
+    error, asked = await ask(order, Reset(), rpc_error(-32016, "behind"), accounts_by_address(held), forgotten_slot=4_711)
 
     assert error is None
     assert len(asked) == 3
