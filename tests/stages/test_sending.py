@@ -224,7 +224,7 @@ async def test_the_same_bytes_again_and_again(autojump_clock: trio.testing.MockC
 
 async def test_what_no_block_can_take_is_not_sent_again(autojump_clock: trio.testing.MockClock) -> None:
     """It ends with the height: while the last valid one is not passed it sends, and one pause later at most it has stopped."""
-    node = Recorder()
+    node, began = Recorder(), trio.current_time()
     last = SIGNED.last_valid_block_height
 
     def block_height() -> int:
