@@ -1,13 +1,23 @@
 """The admin endpoint of a localnet, under /admin/ on every port: order faults, fund wallets, advance slots, drop blocks, look."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from solders.pubkey import Pubkey
 
 from executor.localnet.cluster import Commitment
-from executor.localnet.faults import OrderError, order_json, parse_orders
+from executor.localnet.faults import (
+    DroppedBlock,
+    DuplicateLanding,
+    Faults,
+    Lag,
+    LateLanding,
+    Order,
+    OrderError,
+    order_json,
+    parse_orders,
+)
 from executor.localnet.http import HttpReply, HttpRequest, json_reply
 from executor.localnet.tokens import TOKENS
 from executor.localnet.world import Localnet
@@ -16,23 +26,21 @@ from executor.units import U64_MAX
 ADMIN_PATH = "/admin"
 MAX_ADVANCE_SLOTS = 2_000
 MAX_FORK_BLOCKS = 100
+OF_THE_CHAIN = (DroppedBlock, DuplicateLanding, Lag, LateLanding)
+"""Faults that only a cluster of our own can have."""
 
 Json = Any
 
 
-class Admin:
-    """Answers under /admin/. What is wrong with a request is told as {"error": ..., "problems": [...]} under status 400."""
+class Switchboard:
+    """Answers under /admin/ about faults. A wrong request is told as {"error": ..., "problems": [...]} under status 400."""
 
-    def __init__(self, localnet: Localnet) -> None:
-        self._localnet = localnet
-        self._calls: Mapping[tuple[str, str], Callable[[Json], Json]] = {
+    def __init__(self, faults: Faults) -> None:
+        self._orders = faults
+        self._calls: dict[tuple[str, str], Callable[[Json], Json]] = {
             ("POST", "faults"): self._order,
             ("GET", "faults"): lambda _: self._faults(),
             ("DELETE", "faults"): lambda _: self._clear(),
-            ("POST", "fund"): self._fund,
-            ("POST", "advance"): self._advance,
-            ("POST", "fork"): self._fork,
-            ("GET", "state"): lambda _: self._state(),
         }
 
     def answer(self, request: HttpRequest) -> HttpReply:
@@ -49,18 +57,48 @@ class Admin:
         except ValueError as error:
             return _refused("the body is no JSON", [str(error)])
 
-    # --- faults ---------------------------------------------------------------------------------------------------------------
-
     def _order(self, body: Json) -> Json:
-        self._localnet.faults.order(*parse_orders(body))
+        orders = parse_orders(body)
+        self._require_possible(orders)
+        self._orders.order(*orders)
         return self._faults()
+
+    def _require_possible(self, orders: Sequence[Order]) -> None:
+        """Raise `OrderError` for what cannot be carried out here."""
 
     def _faults(self) -> Json:
-        return {"orders": [order_json(state) for state in self._localnet.faults.in_force()]}
+        return {"orders": [order_json(state) for state in self._orders.in_force()]}
 
     def _clear(self) -> Json:
-        self._localnet.faults.clear()
+        self._orders.clear()
         return self._faults()
+
+
+class RemoteAdmin(Switchboard):
+    """Where the chain is another node's: it cannot be lagged, forked or wound on from here."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__(faults)
+        self._calls[("GET", "state")] = lambda _: {"tokens": _tokens_json(), "ordersInForce": len(faults.in_force())}
+
+    def _require_possible(self, orders: Sequence[Order]) -> None:
+        impossible = sorted({order.fault.kind for order in orders if isinstance(order.fault, OF_THE_CHAIN)})
+        if impossible:
+            raise OrderError([f"{kind} cannot be ordered of a node that is not ours" for kind in impossible])
+
+
+class Admin(Switchboard):
+    """Answers for a whole localnet."""
+
+    def __init__(self, localnet: Localnet) -> None:
+        super().__init__(localnet.faults)
+        self._localnet = localnet
+        self._calls |= {
+            ("POST", "fund"): self._fund,
+            ("POST", "advance"): self._advance,
+            ("POST", "fork"): self._fork,
+            ("GET", "state"): lambda _: self._state(),
+        }
 
     # --- the chain ------------------------------------------------------------------------------------------------------------
 
@@ -102,10 +140,12 @@ class Admin:
             "droppedTransactions": cluster.counts.dropped_transactions,
             "nodes": [{"name": node.name, "lagSlots": node.lag_slots} for node in self._localnet.nodes],
             "ordersInForce": len(self._localnet.faults.in_force()),
-            "tokens": [
-                {"symbol": t.symbol, "mint": str(t.mint), "decimals": t.decimals, "program": str(t.program)} for t in TOKENS
-            ],
+            "tokens": _tokens_json(),
         }
+
+
+def _tokens_json() -> Json:
+    return [{"symbol": t.symbol, "mint": str(t.mint), "decimals": t.decimals, "program": str(t.program)} for t in TOKENS]
 
 
 class _Body:

@@ -210,6 +210,11 @@ class Market:
         self._steps = [Step.through(pool, token) for pool in self.pools.values() for token in pool.tokens]
         self.tables = tuple(_lookup_tables(self.pools.values()))
 
+    @property
+    def traders(self) -> Sequence[Keypair]:
+        """The wallets of the seeded trader."""
+        return self._traders
+
     # ---- genesis
 
     def genesis(self) -> Iterable[tuple[Pubkey, Account]]:

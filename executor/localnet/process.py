@@ -4,17 +4,25 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from solders.pubkey import Pubkey
 
+from executor.localnet.admin import ADMIN_PATH
 from executor.localnet.cluster import ClusterSettings
-from executor.localnet.jupiter import BASE_PATH
-from executor.localnet.world import JupiterFace, Localnet, LocalnetSettings
+from executor.localnet.export import CannotExport, Wallet, bank, write_export
+from executor.localnet.faults import Faults
+from executor.localnet.jupiter import BASE_PATH, JupiterApi
+from executor.localnet.market import Chain, Market
+from executor.localnet.remote import COMMITMENTS, vaults
+from executor.localnet.world import FUNDED_LAMPORTS, JupiterFace, Localnet, LocalnetSettings, funded_amounts
 
 if TYPE_CHECKING:
     from executor.localnet.server import Listener
@@ -36,6 +44,9 @@ NODE_PORT_STEP = 10
 """Between the ports of two nodes: Jupiter's 8901 lies between the first two."""
 LAST_PORT = 65_535
 USAGE_ERROR = 2
+
+
+NO_STDIN = "--until-stdin-closes needs a pipe, a socket or a terminal as stdin"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,15 +107,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="end also when stdin closes: given a pipe, with the process that holds its other end",
     )
+    remote = parser.add_argument_group(
+        "another node's chain", "Run no cluster: serve the Jupiter API over the pools of a node that has loaded an --export."
+    )
+    remote.add_argument("--node", type=_url, metavar="URL", help="of its JSON-RPC")
+    remote.add_argument(
+        "--node-commitment",
+        choices=COMMITMENTS,
+        default="processed",
+        help="at which the pools are read (default: %(default)s)",
+    )
+    remote.add_argument(
+        "--node-max-age-ms",
+        type=_age_ms,
+        default=200,
+        metavar="MS",
+        help="how old what a quote is made from may be (default: %(default)s)",
+    )
+    remote.add_argument(
+        "--relay",
+        action="store_true",
+        help="also listen on --rpc-port and pass calls on to the node, so that faults can be ordered",
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="write the genesis as files that Agave's solana-test-validator loads, with the wallets of --fund, and exit",
+    )
     parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON once everything listens")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT, or until stdin closes where that is asked for; returns the exit code."""
+    if arguments.export is not None:
+        return _export(arguments)
     try:
         import aiohttp  # noqa: F401 - the one package that only this command needs
     except ImportError:
         return _fail("the localnet needs aiohttp: pip install 'live-trade-executor[localnet]'")
+    if arguments.node is not None:
+        return asyncio.run(_serve_remote(arguments))
+    if arguments.relay:
+        return _fail("--relay needs --node")
     if arguments.confirmed_after > arguments.finalized_after:
         return _fail("--confirmed-after must not exceed --finalized-after")
     last_port = _node_ports(arguments)[-1]
@@ -120,26 +165,77 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser.parse_args(argv))
 
 
-async def _serve(arguments: argparse.Namespace) -> int:
-    from executor.localnet.admin import Admin
-    from executor.localnet.server import CannotListen, listen
+def _export(arguments: argparse.Namespace) -> int:
+    funded = [
+        Wallet(name=f"fund-{number}", address=owner, keypair=None, lamports=FUNDED_LAMPORTS, amounts=funded_amounts())
+        for number, owner in enumerate(dict.fromkeys(arguments.fund))
+    ]
+    seed: int = arguments.seed
+    try:
+        write_export(arguments.export, market=Market(seed=seed), seed=seed, wallets=[bank(seed), *funded])
+    except CannotExport as error:
+        return _fail(str(error))
+    return 0
 
-    # Before the world is made: a signal during the start ends it in order as well.
+
+def _stop_event(arguments: argparse.Namespace) -> asyncio.Event:
+    """What ends the process; set by signals, and by stdin where that is asked for. Raises OSError (see `_heed_stdin`)."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if arguments.until_stdin_closes:
-        try:
-            _heed_stdin(stop)
-        except OSError:
-            return _fail("--until-stdin-closes needs a pipe, a socket or a terminal as stdin")
+        _heed_stdin(stop)
+    return stop
+
+
+async def _serve_remote(arguments: argparse.Namespace) -> int:
+    from executor.localnet.admin import RemoteAdmin
+    from executor.localnet.remote_server import RELAY_NAME, Eyes, RelayFace, RemoteJupiterFace, Upstream
+    from executor.localnet.server import CannotListen, Listener, listen
+
+    try:
+        stop = _stop_event(arguments)
+    except OSError:
+        return _fail(NO_STDIN)
+    market, faults, upstream = Market(seed=arguments.seed), Faults(), Upstream(arguments.node)
+    eyes = Eyes(upstream, vaults(market), arguments.node_commitment, arguments.node_max_age_ms / 1000)
+    rng = random.Random(f"jupiter {arguments.seed}")  # noqa: S311 - a reproducible API, not a secret
+
+    def api_over(chain: Chain) -> JupiterApi:
+        return JupiterApi(market=market, chain=chain, faults=faults, rng=rng, now_ns=time.time_ns)
+
+    listeners = [Listener(face=RemoteJupiterFace(api_over, eyes), host=arguments.host, port=arguments.jupiter_port)]
+    if arguments.relay:
+        listeners.insert(0, Listener(face=RelayFace(upstream, faults), host=arguments.host, port=arguments.rpc_port))
+    try:
+        running = await listen(listeners, admin=RemoteAdmin(faults), faults=faults)
+    except CannotListen as error:
+        await upstream.close()
+        return _fail(f"{error}; pass another --rpc-port or --jupiter-port, 0 takes a free one")
+    try:
+        _announce(arguments, [RELAY_NAME] if arguments.relay else [], running.ports)
+        await stop.wait()
+    finally:
+        await running.close()
+        await upstream.close()
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    from executor.localnet.admin import Admin
+    from executor.localnet.server import CannotListen, listen
+
+    try:
+        stop = _stop_event(arguments)  # before the world is made: a signal during the start ends it in order as well
+    except OSError:
+        return _fail(NO_STDIN)
     localnet = _localnet(arguments)
     try:
         running = await listen(_listeners(arguments, localnet), admin=Admin(localnet), faults=localnet.faults)
     except CannotListen as error:
         return _fail(f"{error}; pass another --rpc-port or --jupiter-port, 0 takes a free one")
     try:
-        _announce(arguments, localnet, running.ports)
+        _announce(arguments, [node.name for node in localnet.nodes], running.ports)
         await _pass_slots(localnet, arguments.slot_ms / 1000, stop)
     finally:
         await running.close()
@@ -207,18 +303,18 @@ async def _pass_slots(localnet: Localnet, slot_seconds: float, stop: asyncio.Eve
             due = max(due + slot_seconds, loop.time())
 
 
-def _announce(arguments: argparse.Namespace, localnet: Localnet, ports: Sequence[int]) -> None:
-    urls = [f"http://{arguments.host}:{port}" for port in ports]
-    *nodes, jupiter = urls
+def _announce(arguments: argparse.Namespace, names: Sequence[str], ports: Sequence[int]) -> None:
+    """The nodes' ports come first, Jupiter's last; every port answers under /admin."""
+    *nodes, jupiter = (f"http://{arguments.host}:{port}" for port in ports)
+    admin = (nodes or [jupiter])[0] + ADMIN_PATH
     if arguments.json:
-        named = [{"name": node.name, "url": url} for node, url in zip(localnet.nodes, nodes, strict=True)]
-        addresses = {"nodes": named, "jupiter": jupiter + BASE_PATH, "admin": nodes[0] + "/admin"}
-        print(json.dumps(addresses), flush=True)
+        named = [{"name": name, "url": url} for name, url in zip(names, nodes, strict=True)]
+        print(json.dumps({"nodes": named, "jupiter": jupiter + BASE_PATH, "admin": admin}), flush=True)
         return
-    for node, url in zip(localnet.nodes, nodes, strict=True):
-        print(f"{node.name:10} {url}")
+    for name, url in zip(names, nodes, strict=True):
+        print(f"{name:10} {url}")
     print(f"{'jupiter':10} {jupiter}{BASE_PATH}")
-    print(f"{'admin':10} {nodes[0]}/admin", flush=True)
+    print(f"{'admin':10} {admin}", flush=True)
 
 
 def _fail(sentence: str) -> int:
@@ -243,6 +339,17 @@ def _slots(value: str) -> int:
 
 def _slot_ms(value: str) -> int:
     return _within(value, 0, 60_000)
+
+
+def _age_ms(value: str) -> int:
+    return _within(value, 0, 10_000)
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError("must be a URL that begins with http:// or https://")
+    return value
 
 
 def _within(value: str, least: int, most: int) -> int:

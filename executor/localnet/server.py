@@ -3,20 +3,43 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from aiohttp import web
 from attrs import frozen
 
-from executor.localnet.admin import ADMIN_PATH, Admin
+from executor.localnet.admin import ADMIN_PATH, Switchboard
 from executor.localnet.carriage import Carriage, Ending, carriage
 from executor.localnet.faults import Faults
 from executor.localnet.http import HttpReply, HttpRequest, text_reply
-from executor.localnet.world import Face
+from executor.localnet.node import Exchange
 
 SHUTDOWN_SECONDS = 0.5
 """How long calls in flight may take at the end; hanging ones are cut off then."""
 MAX_BODY_BYTES = 2**20
+
+
+@frozen(kw_only=True)
+class RemoteExchange:
+    """As `Exchange`, but whoever answers has to ask somebody else first."""
+
+    operations: Sequence[str]
+    """What is called, for orders of faults."""
+    fetch: Callable[[], Awaitable[HttpReply]]
+
+
+class Face(Protocol):
+    """What listens on a port."""
+
+    @property
+    def target(self) -> str:
+        """Its name in orders of faults."""
+        ...
+
+    def read(self, request: HttpRequest) -> Exchange | RemoteExchange:
+        """Read a request without carrying it out."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -32,7 +55,7 @@ class CannotListen(Exception):
     """An address is taken or cannot be used."""
 
 
-async def listen(listeners: Sequence[Listener], *, admin: Admin, faults: Faults) -> "Running":
+async def listen(listeners: Sequence[Listener], *, admin: Switchboard, faults: Faults) -> "Running":
     """Open every port, or none. Raises `CannotListen`."""
     running = Running()
     for listener in listeners:
@@ -51,7 +74,7 @@ class Running:
         self.ports: list[int] = []
         self._runners: list[web.ServerRunner] = []
 
-    async def add(self, listener: Listener, admin: Admin, faults: Faults) -> OSError | None:
+    async def add(self, listener: Listener, admin: Switchboard, faults: Faults) -> OSError | None:
         """Open one port; returns why it cannot be opened."""
         handler = Handler(listener.face, admin, faults)
         # With handler_cancellation a call that hangs ends when its caller goes away.
@@ -75,7 +98,7 @@ class Running:
 class Handler:
     """Answers the requests of one port."""
 
-    def __init__(self, face: Face, admin: Admin, faults: Faults) -> None:
+    def __init__(self, face: Face, admin: Switchboard, faults: Faults) -> None:
         self._face = face
         self._admin = admin
         self._faults = faults
@@ -105,9 +128,13 @@ class Handler:
         plan = carriage(taken)
         if plan.delay_seconds:
             await asyncio.sleep(plan.delay_seconds)
-        reply = exchange.answer() if plan.executed else None
+        reply = await _carried_out(exchange) if plan.executed else None
         reply = plan.replacement or reply or HttpReply(status=200)
         return await _ended(request, reply, plan)
+
+
+async def _carried_out(exchange: Exchange | RemoteExchange) -> HttpReply:
+    return await exchange.fetch() if isinstance(exchange, RemoteExchange) else exchange.answer()
 
 
 async def _ended(request: web.BaseRequest, reply: HttpReply, plan: Carriage) -> web.StreamResponse:

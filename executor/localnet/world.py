@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from attrs import field, frozen
 from solders.account import Account
@@ -26,6 +25,11 @@ FUNDED_USD = 50_000
 """What a funded wallet gets of each token, at the prices of the genesis."""
 
 
+def funded_amounts() -> dict[Pubkey, int]:
+    """What a funded wallet gets of each token but SOL, raw."""
+    return {token.mint: worth(token, FUNDED_USD) for token in TOKENS if token != SOL}
+
+
 @frozen(kw_only=True)
 class LocalnetSettings:
     """What a localnet consists of."""
@@ -36,19 +40,6 @@ class LocalnetSettings:
     """A seeded trader moves the prices."""
     cluster: ClusterSettings = field(factory=ClusterSettings)
     node: NodeSettings = field(factory=NodeSettings)
-
-
-class Face(Protocol):
-    """What listens on a port."""
-
-    @property
-    def target(self) -> str:
-        """Its name in orders of faults."""
-        ...
-
-    def read(self, request: HttpRequest) -> Exchange:
-        """Read a request without carrying it out."""
-        ...
 
 
 class JupiterFace:
@@ -104,8 +95,7 @@ class Localnet:
 
     def fund_fully(self, owner: Pubkey) -> None:
         """Give a wallet SOL and every token, enough to trade for a long time."""
-        amounts = {token.mint: worth(token, FUNDED_USD) for token in TOKENS if token != SOL}
-        self.fund(owner, lamports=FUNDED_LAMPORTS, tokens=amounts)
+        self.fund(owner, lamports=FUNDED_LAMPORTS, tokens=funded_amounts())
 
     def _give(self, owner: Pubkey, token: Token, amount: int) -> None:
         for address, fresh in self.market.wallet_accounts(owner, {token.mint: amount}):
