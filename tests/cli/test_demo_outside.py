@@ -55,7 +55,7 @@ def localnet_at(upstream: Upstream, process: Child) -> Localnet:
 def stage_at(upstream: Upstream, process: Child) -> Stage:
     """A stage without a daemon."""
     address = f"127.0.0.1:{closed_port()}"
-    return Stage(localnet=localnet_at(upstream, process), daemon=process, address=address, wallet=WALLET, tokens=())
+    return Stage(network=localnet_at(upstream, process), daemon=process, address=address, wallet=WALLET, tokens=())
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             jupiter_url="http://127.0.0.1:65535/swap/v1",
             admin_url="http://127.0.0.1:65535/admin",
         )
-        yield Stage(localnet=localnet, daemon=child, address="127.0.0.1:65535", wallet="9" * 44, tokens=TOKENS)
+        yield Stage(network=localnet, daemon=child, address="127.0.0.1:65535", wallet="9" * 44, tokens=TOKENS)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def test_an_unexpected_end_fails_the_demo_and_names_the_trade(folder: Path) -> N
     """Here a swap that has to succeed meets a quote that has gone stale; the page stays within its width all the same."""
     stale = {"target": "jupiter", "operation": "quote", "fault": {"kind": "stale-quote", "bps": 900}}
     page = io.StringIO()
-    watcher = Watcher(lambda stage: stage.localnet.order(stale), after=0)
+    watcher = Watcher(lambda stage: stage.network.order(stale), after=0)
     with pytest.raises(DemoFailed, match="should have ended as SUCCESS, ended as FAILED SLIPPAGE_EXCEEDED") as failure:
         perform(QUICK, Both(watcher, Page(page, QUICK)))
     assert watcher.summary is not None
@@ -168,7 +168,7 @@ def test_a_process_that_dies_ends_the_demo(folder: Path, name: str) -> None:
     """At once, with a sentence that says which one and how."""
 
     def kill(stage: Stage) -> None:
-        os.kill(stage.daemon.pid if name == "daemon" else stage.localnet.process.pid, signal.SIGKILL)
+        os.kill(stage.daemon.pid if name == "daemon" else stage.network.process.pid, signal.SIGKILL)
 
     watcher = Watcher(kill)
     with pytest.raises(DemoFailed, match=f"the {name} ended during the demo, killed by SIGKILL"):

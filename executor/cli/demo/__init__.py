@@ -26,6 +26,18 @@ SLOT_MS = (20, 2_000)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    add_trade_arguments(parser)
+    parser.add_argument(
+        "--slot-ms",
+        type=_within(*SLOT_MS),
+        default=100,
+        metavar="MS",
+        help="length of the localnet's slots (default 100, to keep the demo short; mainnet has 400)",
+    )
+
+
+def add_trade_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is to be traded, and how it is told."""
     parser.add_argument("--json", action="store_true", help="print one JSON object a trade and last a summary")
     parser.add_argument(
         "--trades",
@@ -38,13 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=_within(1, MOST_AT_A_TIME), default=8, metavar="N", help="trades at a time (default 8)"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the trades and of the localnet (default 1)")
-    parser.add_argument(
-        "--slot-ms",
-        type=_within(*SLOT_MS),
-        default=100,
-        metavar="MS",
-        help="length of the localnet's slots (default 100, to keep the demo short; mainnet has 400)",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -121,12 +121,12 @@ class Children:
             for child in reversed(self._started):
                 child.end()
 
-    def start(self, name: str, command: Sequence[str]) -> Child:
-        """Run a command. Its stdin is a pipe that closes when the demo ends, be it killed."""
+    def start(self, name: str, command: Sequence[str], *, cwd: Path | None = None) -> Child:
+        """Run a command, in this folder unless told otherwise. Its stdin is a pipe that closes when we end, be it killed."""
         output_path, log_path = self.folder / f"{name}.out", self.folder / f"{name}.log"
         with self.interruption.held(), output_path.open("wb") as output, log_path.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own words
-                command, stdin=subprocess.PIPE, stdout=output, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=output, stderr=log, start_new_session=True, cwd=cwd
             )
             child = Child(
                 name=name, log_path=log_path, abort_seconds=self.abort_seconds, output_path=output_path, process=process

@@ -59,14 +59,14 @@ class Floor:
 
     def _order_fault(self, planned: Planned) -> None:
         if planned.case is not None and planned.case.facts.fault is not None:
-            self.stage.localnet.order(planned.case.facts.fault)
+            self.stage.network.order(planned.case.facts.fault)
 
     def _await_fault(self, planned: Planned) -> None:
         """Return when the ordered fault has struck: from then on other trades cannot meet it any more."""
         if planned.case is None or planned.case.facts.fault is None:
             return
         deadline = time.monotonic() + self.fault_seconds
-        while self.stage.localnet.orders_in_force():
+        while self.stage.network.orders_in_force():
             self.children.require_alive()
             if time.monotonic() > deadline:
                 raise DemoFailed(f"the fault of the {planned.case.facts.title} did not strike within {self.fault_seconds:g} s")
@@ -90,7 +90,7 @@ class Floor:
         except CallFailed as failure:
             return Trade(planned=planned, began_seconds=began, ended_seconds=self._seconds(), refusal=failure)
         ended = self._seconds()
-        chain = Chain(self.stage.localnet.node_url, self.stage.wallet)
+        chain = Chain(self.stage.network.node_url, self.stage.wallet)
         movement = chain.movement(result.transaction_signature) if result.slot and result.transaction_signature else None
         return Trade(planned=planned, began_seconds=began, ended_seconds=ended, result=result, movement=movement)
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import TextIO
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from executor.cli.demo.cases import Case
 from executor.cli.demo.plan import BOUGHT_SYMBOL
@@ -35,6 +35,22 @@ def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
+@frozen(kw_only=True)
+class Scene:
+    """What is played, and where."""
+
+    title: str
+    place: str
+    starting: str
+
+
+LOCALNET_SCENE = Scene(
+    title="Live trade executor: a demo",
+    place="a Solana cluster of this machine's own",
+    starting="Starting the localnet and the daemon ...",
+)
+
+
 @define
 class Page:
     """Prints to `out`."""
@@ -44,24 +60,25 @@ class Page:
     coloured: bool = False
     program: str = "executor"
     """How the reader calls it."""
+    scene: Scene = LOCALNET_SCENE
     _special: list[tuple[Case, Trade]] = field(factory=list)
 
     def opens(self) -> None:
         """Say what is going to happen."""
         settings = self.settings
         pace = f"{settings.slot_ms} ms" + (f" (mainnet: {MAINNET_SLOT_MS})" if settings.slot_ms != MAINNET_SLOT_MS else "")
-        self._say(self._in("Live trade executor: a demo", BOLD))
+        self._say(self._in(self.scene.title, BOLD))
         self._wrap(
             f"{settings.swaps} swaps over six tokens that have to succeed and four trades that must not, {settings.concurrency} "
-            f"at a time, on a Solana cluster of this machine's own with slots of {pace}. Nothing leaves this machine."
+            f"at a time, on {self.scene.place} with slots of {pace}. Nothing leaves this machine."
         )
-        self._say("", "Starting the localnet and the daemon ...")
+        self._say("", self.scene.starting)
 
     def begins(self, stage: Stage) -> None:
         """Say where everything is, and head the table."""
         funds = f"{FUNDED_LAMPORTS // LAMPORTS_PER_SOL:,} SOL, {FUNDED_CENTS // 100:,} dollars' worth of each of the others"
         self._say(
-            f"  localnet  {stage.localnet.node_url}, Jupiter's API at {stage.localnet.jupiter_url}",
+            f"  {stage.network.name:<10}{stage.network.node_url}, Jupiter's API at {stage.network.jupiter_url}",
             f"  daemon    {stage.address} (gRPC)",
             f"  wallet    {stage.wallet}",
             f"            {funds}, but no {BOUGHT_SYMBOL}",

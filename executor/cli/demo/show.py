@@ -2,8 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from executor.cli.demo.failure import DemoFailed
 from executor.cli.demo.floor import Floor
 from executor.cli.demo.interruption import Interruption
 from executor.cli.demo.plan import make_plan
-from executor.cli.demo.stage import WALLET_FILE, Stage, set_up
+from executor.cli.demo.stage import WALLET_FILE, Localnet, Stage, set_up, start_localnet
 from executor.cli.demo.summary import Summary, summarise
 from executor.cli.demo.trades import Trade
 from executor.cli.demo.wallet_check import unexplained
@@ -52,11 +53,14 @@ class Audience(Protocol):
         ...
 
 
-def perform(settings: Settings, audience: Audience) -> None:
-    """Play it. Raises DemoFailed when anything is not as it must be; the logs are kept then, and named. Main thread only."""
+def perform(settings: Settings, audience: Audience, start_network: Callable[[Children], Localnet] | None = None) -> None:
+    """Play it, on a localnet unless told otherwise. Main thread only.
+
+    Raises DemoFailed when anything is not as it must be; the logs are kept then, and named.
+    """
     with Interruption() as interruption, _temporary_folder(interruption) as folder, Children(folder, interruption) as children:
         audience.opens()
-        stage = set_up(children, slot_ms=settings.slot_ms, seed=settings.seed)
+        stage = set_up(children, start_network or partial(start_localnet, slot_ms=settings.slot_ms, seed=settings.seed))
         summary = _play(stage, children, settings, audience)
         audience.leaves(summary)
         if summary.problems:
@@ -64,7 +68,7 @@ def perform(settings: Settings, audience: Audience) -> None:
 
 
 def _play(stage: Stage, children: Children, settings: Settings, audience: Audience) -> Summary:
-    chain = Chain(stage.localnet.node_url, stage.wallet)
+    chain = Chain(stage.network.node_url, stage.wallet)
     before = chain.holdings()
     audience.begins(stage)
     trades = []
@@ -85,7 +89,7 @@ def _play(stage: Stage, children: Children, settings: Settings, audience: Audien
 
 @contextmanager
 def _temporary_folder(interruption: Interruption) -> Iterator[Path]:
-    """A folder that is gone afterwards. When the demo fails it stays, without the wallet, and the failure says where."""
+    """A folder that is gone afterwards. When the demo fails the logs stay, and the failure says where."""
     folder = Path(tempfile.mkdtemp(prefix="executor-demo-"))
     kept = False
     try:
@@ -95,6 +99,8 @@ def _temporary_folder(interruption: Interruption) -> Iterator[Path]:
     except Exception as error:
         kept = True
         (folder / WALLET_FILE).unlink(missing_ok=True)
+        for subfolder in filter(Path.is_dir, folder.iterdir()):  # keys of other wallets, a chain of hundreds of megabytes
+            shutil.rmtree(subfolder)
         error.add_note("logs are kept: " + " and ".join(str(path) for path in sorted(folder.glob("*.log"))))
         raise
     finally:

@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from attrs import frozen
@@ -40,10 +40,17 @@ Json = Any
 class Localnet:
     """The localnet's process, and where it listens."""
 
+    name: ClassVar[str] = "localnet"
     process: Child
     node_url: str
+    """Where the chain itself is asked."""
     jupiter_url: str
     admin_url: str
+
+    @property
+    def daemon_node_url(self) -> str:
+        """The node as the daemon is given it: ordered faults strike here."""
+        return self.node_url
 
     def order(self, fault: Mapping[str, object]) -> None:
         """Order a fault, for the next call that it fits."""
@@ -66,12 +73,16 @@ class Localnet:
         query = urlencode({"inputMint": source, "outputMint": target, "amount": amount})
         return int(fetch(f"{self.jupiter_url}/quote?{query}")["outAmount"])
 
+    def close(self) -> None:
+        """End it. Raises DemoFailed unless it ends in order and leaves no process behind."""
+        self.process.stop(LOCALNET_STOP_SECONDS)
+
 
 @frozen(kw_only=True)
 class Stage:
     """Everything that runs, and what there is on it."""
 
-    localnet: Localnet
+    network: Localnet
     daemon: Child
     address: str
     """Where the daemon takes calls."""
@@ -91,34 +102,34 @@ class Stage:
         self.daemon.stop(DRAIN_SECONDS)
 
     def close(self) -> None:
-        """End the localnet in the same way."""
-        self.localnet.process.stop(LOCALNET_STOP_SECONDS)
+        """End the network in the same way."""
+        self.network.close()
 
 
-def set_up(children: Children, *, slot_ms: int, seed: int) -> Stage:
+def set_up(children: Children, start_network: Callable[[Children], Localnet]) -> Stage:
     """Start everything, and return when the daemon allows trading. Raises DemoFailed."""
     wallet = str(create_keypair_file(children.folder / WALLET_FILE))
-    localnet = start_localnet(children, slot_ms=slot_ms, seed=seed)
+    network = start_network(children)
     whitelist = read_config(None).tokens
-    tokens = _tokens(localnet, whitelist)
+    tokens = _tokens(network, whitelist)
     funded = {token.mint: token.worth(FUNDED_CENTS) for token in tokens if token.symbol not in {"SOL", BOUGHT_SYMBOL}}
-    localnet.fund(wallet, lamports=FUNDED_LAMPORTS, tokens=funded)
-    daemon, address = _start_daemon(children, _config_text(children.folder, localnet, whitelist))
-    return Stage(localnet=localnet, daemon=daemon, address=address, wallet=wallet, tokens=tokens)
+    network.fund(wallet, lamports=FUNDED_LAMPORTS, tokens=funded)
+    daemon, address = _start_daemon(children, _config_text(children.folder, network, whitelist))
+    return Stage(network=network, daemon=daemon, address=address, wallet=wallet, tokens=tokens)
 
 
 def start_localnet(children: Children, *, slot_ms: int, seed: int) -> Localnet:
-    """Start it on free ports, and return when it listens. Raises DemoFailed."""
+    """Start a localnet with a trader on free ports, and return when it listens. Raises DemoFailed."""
     options = ["--json", "--rpc-port", "0", "--jupiter-port", "0", "--slot-ms", str(slot_ms), "--seed", str(seed)]
     process = children.start("localnet", [*EXECUTOR, "localnet", UNTIL_WE_END, *options])
     facts = process.announcement(START_SECONDS)
     return Localnet(process=process, node_url=facts["nodes"][0]["url"], jupiter_url=facts["jupiter"], admin_url=facts["admin"])
 
 
-def _tokens(localnet: Localnet, whitelist: Sequence[TokenSettings]) -> tuple[Token, ...]:
+def _tokens(network: Localnet, whitelist: Sequence[TokenSettings]) -> tuple[Token, ...]:
     """What the daemon may trade, with what ten dollars buy of each: by Jupiter's own quotes, dollars being USDC."""
     limits = {str(settings.mint): settings.max_amount for settings in whitelist}
-    known = [token for token in localnet.tokens() if token["mint"] in limits]
+    known = [token for token in network.tokens() if token["mint"] in limits]
     usdc = next(token for token in known if token["symbol"] == "USDC")
     ten_dollars = 10 * 10 ** int(usdc["decimals"])
     return tuple(
@@ -126,7 +137,7 @@ def _tokens(localnet: Localnet, whitelist: Sequence[TokenSettings]) -> tuple[Tok
             symbol=token["symbol"],
             mint=token["mint"],
             decimals=token["decimals"],
-            ten_dollars=ten_dollars if token is usdc else localnet.quoted(usdc["mint"], ten_dollars, token["mint"]),
+            ten_dollars=ten_dollars if token is usdc else network.quoted(usdc["mint"], ten_dollars, token["mint"]),
             max_amount=limits[token["mint"]],
         )
         for token in known
@@ -161,15 +172,15 @@ def wait_until_trading(client: Client, daemon: Child, *, seconds: float = START_
     raise DemoFailed(f"the daemon does not trade {seconds:g} s after its start: {reason}")
 
 
-def _config_text(folder: Path, localnet: Localnet, whitelist: Sequence[TokenSettings]) -> str:
+def _config_text(folder: Path, network: Localnet, whitelist: Sequence[TokenSettings]) -> str:
     """Where it differs from the documented defaults: addresses, the wallet and the journal. The whitelist has no defaults."""
     tables = [
         "# Written by `executor demo`; every setting that is not here has its documented default.",
         _table("[grpc]", listen_address="127.0.0.1:0"),
         _table("[daemon]", data_directory=str(folder)),
         _table("[wallet]", keypair_path=str(folder / WALLET_FILE)),
-        _table("[jupiter]", url=localnet.jupiter_url, api_key_env=""),
-        _table("[[solana.nodes]]", name="localnet", url=localnet.node_url),
+        _table("[jupiter]", url=network.jupiter_url, api_key_env=""),
+        _table("[[solana.nodes]]", name=network.name, url=network.daemon_node_url),
         *(_table("[[tokens]]", symbol=t.symbol, mint=str(t.mint), max_amount=t.max_amount) for t in whitelist),
     ]
     return "\n".join(tables)
