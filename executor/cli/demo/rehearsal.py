@@ -1,4 +1,4 @@
-"""The demo's network where the chain is a real node's: with our Jupiter API, a relay in front of the node, and a bank for funds."""
+"""The demo's network where the chain is a real node's: our Jupiter API, a relay in front of the node, and a bank that pays."""
 
 import base64
 import json
