@@ -53,6 +53,7 @@ BLOCKHASH_NOT_FOUND = ChainError("BlockhashNotFound")
 ALREADY_PROCESSED = ChainError("AlreadyProcessed")
 SIGNATURE_FAILURE = ChainError("SignatureFailure")
 SANITIZE_FAILURE = ChainError("SanitizeFailure")
+NO_PROGRAM = ChainError("InvalidProgramForExecution")
 PROGRAM_NOT_FOUND = ChainError("ProgramAccountNotFound")
 LOADED_DATA_TOO_LARGE = ChainError("MaxLoadedAccountsDataSizeExceeded")
 

@@ -15,8 +15,8 @@ from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction_metadata import FailedTransactionMetadata, SimulatedTransactionInfo, TransactionMetadata
 
-from executor.localnet.chain_errors import LOADED_DATA_TOO_LARGE, PROGRAM_NOT_FOUND, ChainError
-from executor.localnet.token_data import is_token_account
+from executor.localnet.chain_errors import LOADED_DATA_TOO_LARGE, NO_PROGRAM, PROGRAM_NOT_FOUND, ChainError
+from executor.localnet.token_data import TOKEN_PROGRAMS, is_token_account
 from executor.localnet.tokens import SYSTEM_PROGRAM
 from executor.localnet.transactions import Resolved
 
@@ -173,7 +173,7 @@ class Engine:
         self._svm.with_blockhash_check(nonce)
         result = self._result(self._svm.send_transaction(tx.transaction), balances, before, loaded_bytes)
         if _lacks_program(result):
-            return self._charge(tx, result, PROGRAM_NOT_FOUND)
+            return self._charge(tx, result, self._program_error(tx))
         if result.error is not None and self._paid(tx, before) == 0:
             return _refused(result)
         return evolve(result, after=self._balances(tx))
@@ -220,11 +220,16 @@ class Engine:
         if loaded_bytes > tx.budget.loaded_bytes_limit:
             return self._after_fee(_unexecuted(result, LOADED_DATA_TOO_LARGE))
         if _lacks_program(result):
-            return self._after_fee(_unexecuted(result, PROGRAM_NOT_FOUND))
+            return self._after_fee(_unexecuted(result, self._program_error(tx)))
         if isinstance(raw, SimulatedTransactionInfo):
             written = dict(raw.post_accounts())
             return evolve(result, written=written, after=self._balances(tx, written))
         return self._after_fee(result)
+
+    def _program_error(self, tx: Resolved) -> ChainError:
+        """LiteSVM does not tell a program that is not there from an account that is none."""
+        programs = (tx.keys[instruction.program_id_index] for instruction in tx.transaction.message.instructions)
+        return PROGRAM_NOT_FOUND if any(self._svm.get_account(key) is None for key in programs) else NO_PROGRAM
 
     def _after_fee(self, result: Execution) -> Execution:
         payer, *others = result.before.lamports
@@ -254,13 +259,14 @@ class Engine:
     def _balances(self, tx: Resolved, changed: Mapping[Pubkey, Account] = MappingProxyType({})) -> Balances:
         lamports: list[int] = []
         tokens: list[TokenBalance] = []
+        with_tokens = not TOKEN_PROGRAMS.isdisjoint(tx.keys)  # a node does not look for them otherwise
         for index, key in enumerate(tx.keys):
             if key in self._program_bytes:
                 lamports.append(self._svm.get_balance(key) or 0)
                 continue
             account = changed.get(key) or self._svm.get_account(key)
             lamports.append(account.lamports if account is not None else 0)
-            if account is not None and is_token_account(account):
+            if with_tokens and account is not None and is_token_account(account):
                 tokens.append(self._token_balance(index, account))
         return Balances(lamports=tuple(lamports), tokens=tuple(tokens))
 

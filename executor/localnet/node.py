@@ -115,6 +115,10 @@ class Node:
             return text_reply(text, status=415)
         if len(request.body) > MAX_BODY_BYTES:
             return text_reply("request body size exceeds allowed maximum", status=413)
+        try:
+            request.body.decode()
+        except UnicodeDecodeError as error:
+            return text_reply(f"utf-8 encoding error at byte {error.start} in request body", status=400)
         return None
 
     def _health(self) -> HttpReply:

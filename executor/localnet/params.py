@@ -27,7 +27,7 @@ def described(value: Json) -> str:
         case int():
             return f"integer `{value}`"
         case float():
-            return f"floating point `{value}`"
+            return f"floating point `{value!r}`".replace("e+", "e")
         case str():
             return f'string "{value}"'
         case list() | tuple():
@@ -59,7 +59,9 @@ def unsigned(value: Json, kind: str = "u64") -> int:
     """A number that fits into 64 bits."""
     if type(value) is not int:
         raise wrong_type(value, kind)
-    if not 0 <= value <= U64_MAX:
+    if value > U64_MAX:  # beyond what its JSON library counts in
+        raise wrong_type(float(value), kind)
+    if value < 0:
         raise invalid_params(f"Invalid params: invalid value: integer `{value}`, expected {kind}.")
     return value
 
@@ -95,6 +97,9 @@ def fixed_base58(value: str, size: int, characters: int, prefix: str = "Invalid 
     return decoded
 
 
+COMMITMENTS = ("processed", "confirmed", "finalized")
+
+
 @frozen
 class Config:
     """The options object at the end of a call; absent or null is an empty one."""
@@ -120,31 +125,26 @@ class Config:
         value = self.values.get(name)
         if value is None:
             return None
-        if text(value) not in variants:
+        if isinstance(value, dict) and len(value) != 1:
+            raise invalid_params("Invalid params: invalid value: map, expected map with a single key.")
+        if not isinstance(value, str):
+            raise wrong_type(value, "string or map")
+        if value not in variants:
             listed = ", ".join(f"`{variant}`" for variant in variants)
             raise invalid_params(f"Invalid params: unknown variant `{value}`, expected one of {listed}.")
         return str(value)
 
     def commitment(self, name: str = "commitment") -> str | None:
-        """An optional commitment. As at a node, a word that it does not know means finalized."""
+        """An optional commitment. As at a node, `commitment` may be anything, and what is no such word is none."""
+        if name != "commitment":
+            return self.choice(name, COMMITMENTS)
         value = self.values.get(name)
-        if value is None:
-            return None
-        return _COMMITMENTS.get(text(value), "finalized")
+        return value if isinstance(value, str) and value in COMMITMENTS else None
 
     def nested(self, name: str, struct: str) -> "Config | None":
         """An optional object within."""
         value = self.values.get(name)
         return None if value is None else config(value, struct)
-
-
-_COMMITMENTS: Mapping[str, str] = {
-    "processed": "processed",
-    "recent": "processed",
-    "confirmed": "confirmed",
-    "single": "confirmed",
-    "singleGossip": "confirmed",
-}
 
 
 def config(value: Json, struct: str) -> Config:
@@ -195,6 +195,6 @@ def _debug(value: Json) -> str:
         case str():
             return f'String("{value}")'
         case list():
-            return f"Array([{', '.join(_debug(item) for item in value)}])"
+            return f"Array [{', '.join(_debug(item) for item in value)}]"
         case _:
             return f"Object {{{', '.join(f'{name!r}: {_debug(item)}' for name, item in value.items())}}}".replace("'", '"')

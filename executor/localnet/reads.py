@@ -30,6 +30,7 @@ Json = Any
 MAX_ACCOUNTS = 100
 MAX_SIGNATURES = 256
 MAX_FEE_ACCOUNTS = 128
+U8_MAX = 2**8 - 1
 MAX_ACCOUNT_BYTES = 10 * 2**20
 FEATURE_SET = 1_620_780_344
 ACCOUNT_ENCODINGS = ("binary", "base58", "base64", "jsonParsed", "base64+zstd")
@@ -180,6 +181,8 @@ def get_token_accounts_by_owner(visit: Visit, params: Params) -> Json:
 
 
 def _token_filter(visit: Visit, value: Json, block: Any) -> tuple[Pubkey | None, Pubkey]:
+    if value in ("mint", "programId"):
+        raise invalid_params("Invalid params: invalid type: unit variant, expected newtype variant.")
     if not isinstance(value, dict):
         raise p.wrong_type(value, "enum RpcTokenAccountsFilter")
     if len(value) != 1:
@@ -229,9 +232,24 @@ def _required(config: Config, name: str) -> int:
 def get_signature_statuses(visit: Visit, params: Params) -> Json:
     """Where up to 256 transactions stand; older ones only when the history is searched."""
     signatures = [p.signature(value) for value in p.bounded(p.sequence(params[0]), MAX_SIGNATURES)]
-    searched = params.config(1, "RpcSignatureStatusConfig").flag("searchTransactionHistory")
+    searched = _search(params)
     block = visit.cluster.block(Commitment.PROCESSED, behind=visit.behind)
     return visit.in_context(block, [_status(visit, signature, searched) for signature in signatures])
+
+
+def _search(params: Params) -> bool:
+    """Whether the history is to be searched; who gives options has to say."""
+    if params[1] is None:
+        return False
+    value = params.config(1, "RpcSignatureStatusConfig").values.get("searchTransactionHistory", _MISSING)
+    if value is _MISSING:
+        raise invalid_params("Invalid params: missing field `searchTransactionHistory`.")
+    if not isinstance(value, bool):
+        raise p.wrong_type(value, "a boolean")
+    return value
+
+
+_MISSING = object()
 
 
 def _status(visit: Visit, signature: Signature, searched: bool) -> Json:
@@ -269,11 +287,19 @@ def get_transaction(visit: Visit, params: Params) -> Json:
 def _transaction_config(value: Json) -> Config:
     if isinstance(value, str):  # the older form: only the encoding
         value = {"encoding": value}
-    config = p.config(value, "RpcTransactionConfig")
-    encoding = config.values.get("encoding")
-    if encoding is not None and encoding not in TRANSACTION_ENCODINGS:
-        raise invalid_params("Invalid params: data did not match any variant of untagged enum RpcEncodingConfigWrapper.")
+    try:
+        config = p.config(value, "RpcTransactionConfig")
+        config.choice("encoding", TRANSACTION_ENCODINGS)
+        version = config.unsigned("maxSupportedTransactionVersion", "u8")
+    except RpcError as error:
+        raise _no_variant() from error
+    if version is not None and version > U8_MAX:
+        raise _no_variant()
     return config
+
+
+def _no_variant() -> RpcError:
+    return invalid_params("Invalid params: data did not match any variant of untagged enum RpcEncodingConfigWrapper.")
 
 
 def _with_version(config: Config, landed: Any) -> Json:

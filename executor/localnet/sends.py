@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from attrs import frozen
 from solders.message import MessageV1, from_bytes_versioned
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
@@ -36,6 +37,8 @@ Json = Any
 
 MAX_BASE58_CHARACTERS = 1_683
 MAX_BASE64_CHARACTERS = 1_644
+SIGNATURE_BYTES = 64
+VERSION_PREFIX = 0x80
 TRANSACTION_TYPE = "solana_transaction::versioned::VersionedTransaction"
 MESSAGE_TYPE = "solana_message::non_bpf_modules::versions::VersionedMessage"
 SINCE_3_1 = ("fee", "loadedAddresses", "preBalances", "postBalances", "preTokenBalances", "postTokenBalances")
@@ -71,19 +74,40 @@ def _base64_problem(value: str) -> str:
     return "InvalidPadding"
 
 
-def decode_transaction(value: Json, config: Config) -> VersionedTransaction:
+@frozen
+class Decoded:
+    """A transaction that was sent."""
+
+    transaction: VersionedTransaction
+    exact: bool
+    """Nothing follows it. A node does not mind; the leaders, to whom it passes the same bytes on, throw them away."""
+
+
+def decode_transaction(value: Json, config: Config) -> Decoded:
     """The transaction of a call. Raises `RpcError`."""
     encoding = config.choice("encoding", TRANSACTION_ENCODINGS) or "base58"
+    if encoding == "binary":  # as it was called when there was no other
+        encoding = "base58"
     if encoding not in ("base58", "base64"):
         raise invalid_params(f"unsupported encoding: {encoding}. Supported encodings: base58, base64")
     wire = wire_bytes(p.text(value), encoding, TRANSACTION_TYPE)
     try:
         transaction = VersionedTransaction.from_bytes(wire)
     except ValueError as error:
-        raise _undecodable(TRANSACTION_TYPE) from error
+        raise _unknown_version(wire) or _undecodable(TRANSACTION_TYPE) from error
     if isinstance(transaction.message, MessageV1):
-        raise _undecodable(TRANSACTION_TYPE)
-    return transaction
+        raise _unknown_version(wire) or _undecodable(TRANSACTION_TYPE)
+    return Decoded(transaction, exact=bytes(transaction) == wire)
+
+
+def _unknown_version(wire: bytes) -> RpcError | None:
+    """The refusal of a message of a version that the network does not take yet."""
+    at = 1 + SIGNATURE_BYTES * wire[0] if wire else 0
+    version = wire[at] - VERSION_PREFIX if 0 < at < len(wire) else 0
+    if version <= 0:
+        return None
+    words = f"invalid value: integer `{version}`, expected a valid transaction message version"
+    return invalid_params(f"failed to deserialize {TRANSACTION_TYPE}: {words}")
 
 
 def _undecodable(kind: str) -> RpcError:
@@ -105,7 +129,8 @@ def send_transaction(visit: Visit, params: Params) -> Json:
     config = params.config(1, "RpcSendTransactionConfig")
     skip_preflight = config.flag("skipPreflight")
     retries = config.unsigned("maxRetries", "usize")
-    transaction = decode_transaction(params[0], config)
+    decoded = decode_transaction(params[0], config)
+    transaction = decoded.transaction
     if skip_preflight:
         config = Config({**config.values, "preflightCommitment": Commitment.PROCESSED})
     block = visit.block(config, name="preflightCommitment")
@@ -113,7 +138,7 @@ def send_transaction(visit: Visit, params: Params) -> Json:
     genuine = signatures_hold(transaction)
     if not skip_preflight:
         _preflight(visit, tx, block, genuine)
-    if genuine:  # with a bad signature a node that does not check sends it too, and the leader throws it away
+    if genuine and decoded.exact:  # a node that does not check sends the others too, and the leader throws them away
         _submit(visit, tx, retries)
     return str(tx.signature)
 
@@ -161,7 +186,7 @@ def _handlings(faults: tuple[Fault, ...], retries: int | None) -> list[Handling]
 def simulate_transaction(visit: Visit, params: Params) -> Json:
     """Tell what a transaction would do."""
     config = params.config(1, "RpcSimulateTransactionConfig")
-    transaction = decode_transaction(params[0], config)
+    transaction = decode_transaction(params[0], config).transaction
     verified, replaced = config.flag("sigVerify"), config.flag("replaceRecentBlockhash")
     block = visit.block(config)
     if verified and replaced:
@@ -193,7 +218,9 @@ def _simulated_addresses(config: Config, tx: Resolved) -> list[str] | None:
         return None
     if asked.choice("encoding", ACCOUNT_ENCODINGS) in ("binary", "base58"):
         raise invalid_params("base58 encoding not supported")
-    addresses = [p.text(value) for value in p.sequence(asked.values.get("addresses"))]
+    if "addresses" not in asked.values:
+        raise invalid_params("Invalid params: missing field `addresses`.")
+    addresses = [p.text(value) for value in p.sequence(asked.values["addresses"])]
     if len(addresses) > len(tx.keys):
         raise invalid_params(f"Too many accounts provided; max {len(tx.keys)}")
     return addresses
@@ -209,8 +236,8 @@ def _simulated_accounts(visit: Visit, config: Config, addresses: list[str] | Non
     for address in map(p.pubkey, addresses):
         changed = address in execution.written
         account = execution.written[address] if changed else visit.cluster.read_at(address, block)
-        gone = account is None or account.lamports == 0
-        shown.append(None if gone else visit.account(account, encoding, None))
+        # One that the transaction closes is shown as empty; null is one that was not there before, either.
+        shown.append(None if account is None else visit.account(account, encoding, None))
     return shown
 
 

@@ -27,6 +27,8 @@ BASE_ACCOUNT_BYTES: Final = 165
 MINT_BYTES: Final = 82
 LAMPORTS_PER_BYTE: Final = 6_960  # two years of rent
 ACCOUNT_OVERHEAD_BYTES: Final = 128
+NATIVE_MINT_LAMPORTS: Final = 10**9
+"""As the genesis of every cluster has it."""
 
 # Token-2022: what stands behind the base, and the types of the extensions there.
 MINT_TYPE, TOKEN_ACCOUNT_TYPE = 1, 2
@@ -92,8 +94,9 @@ def associated_address(owner: Pubkey, token: Token) -> Pubkey:
 def mint_account(token: Token, *, supply: int) -> Account:
     """The mint as it stands at genesis. The native mint has neither an authority nor a supply."""
     authority = _optional_key(None if token == SOL else MINT_AUTHORITY)
+    lamports = NATIVE_MINT_LAMPORTS if token == SOL else None
     base = authority + struct.pack("<QBB", 0 if token == SOL else supply, token.decimals, 1) + _optional_key(None)
-    return program_account(token.program, base + _mint_extensions(token))
+    return program_account(token.program, base + _mint_extensions(token), lamports=lamports)
 
 
 def token_account(token: Token, *, owner: Pubkey, amount: int) -> Account:

@@ -55,7 +55,7 @@ def hold_conversation(localnet_url: str, validator_url: str, payer: Keypair) -> 
     def one(side: Side) -> None:
         try:
             converse(side)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that asked for the conversation
             error.add_note(f"while {side.url} was asked")
             failures.append(error)
 
@@ -66,7 +66,8 @@ def hold_conversation(localnet_url: str, validator_url: str, payer: Keypair) -> 
         thread.join()
     if failures:
         raise failures[0]
-    return compare(*sides)
+    localnet, validator = sides
+    return compare(localnet, validator)
 
 
 def compare(localnet: Side, validator: Side, accepted: Sequence[Accepted] = ACCEPTED) -> Outcome:

@@ -1,7 +1,7 @@
-"""The scripted conversation: every JSON-RPC method that the daemon uses, and a few that its tests and the demo use, asked well and badly.
+"""The scripted conversation: every JSON-RPC method that the daemon, its tests or the demo use, well and badly.
 
-Both sides have loaded the same accounts and get the same questions under the same keys, but each goes at its own pace: what has to
-land is waited for, and nothing is asked whose answer depends on the moment.
+Both sides have loaded the same accounts and get the same questions under the same keys, but each goes at its own pace: what has
+to land is waited for, and nothing is asked whose answer depends on the moment.
 """
 
 import base64
@@ -31,11 +31,10 @@ from executor.localnet.tokens import (
     close_account,
     create_associated,
     sync_native,
-    token_amount,
     transfer_checked,
     transfer_lamports,
 )
-from tests.real_node.side import Side, encoded
+from tests.real_node.side import Side, encoded, in_base58
 
 Json = Any
 
@@ -58,6 +57,7 @@ DEPTH = 60
 def converse(side: Side) -> None:
     """Ask everything."""
     learn_program_lamports(side)
+    before_anything_is_final(side)
     over_http(side)
     as_documents(side)
     about_the_node(side)
@@ -81,6 +81,17 @@ def learn_program_lamports(side: Side) -> None:
     programs += ["ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL", "ComputeBudget111111111111111111111111111111"]
     found = side.quietly("getMultipleAccounts", programs, {"encoding": "base64", "dataSlice": {"offset": 0, "length": 0}})
     side.program_lamports = {account["lamports"] for account in found["value"] if account is not None}
+
+
+def before_anything_is_final(side: Side) -> None:
+    """What the default commitment sees is old: the payer was funded a moment ago."""
+    own = side.payer.pubkey()
+    fresh = encoded(side.signed("fresh", [transfer_lamports(source=own, destination=Pubkey(b"\x71" * 32), lamports=1)]))
+    side.ask("at finalized", "sendTransaction", fresh, {"encoding": "base64"})
+    side.ask("at finalized", "simulateTransaction", fresh, {"encoding": "base64"})
+    side.ask("at finalized, new blockhash", "simulateTransaction", fresh, {"encoding": "base64", "replaceRecentBlockhash": True})
+    side.ask("at finalized", "getBalance", str(own))
+    side.ask("at finalized", "getMultipleAccounts", [str(own)])
 
 
 # --- HTTP and JSON-RPC --------------------------------------------------------------------------------------------------------
@@ -185,6 +196,9 @@ def about_the_node(side: Side) -> None:
     side.ask("nothing", "isBlockhashValid")
 
 
+BAD_COMMITMENTS: tuple[Json, ...] = ("bogus", "recent", "single", "max", "", "CONFIRMED", 5, True, [], {})
+
+
 def with_bad_commitments(side: Side) -> None:
     """Words that are no commitment, and values that are no words."""
     for method, *params in (
@@ -194,7 +208,7 @@ def with_bad_commitments(side: Side) -> None:
         ("getMultipleAccounts", [NOWHERE]),
         ("getTransaction", UNKNOWN_SIGNATURE),
     ):
-        for commitment in ("bogus", "recent", "single", "max", "", "CONFIRMED", 5, True, [], {}):
+        for commitment in BAD_COMMITMENTS:
             side.ask(f"commitment {json.dumps(commitment)}", method, *params, {"commitment": commitment})
         side.ask("commitment null", method, *params, {"commitment": None})
 
@@ -213,6 +227,9 @@ BAD_ADDRESSES: dict[str, Json] = {
     "a sequence in it": [[]],
     "with a blank": NOWHERE + " ",
 }
+
+
+BAD_ENCODINGS: tuple[Json, ...] = ("hex", "", "BASE64", 5, {}, "json")
 
 
 def about_accounts(side: Side) -> None:
@@ -238,8 +255,8 @@ def about_accounts(side: Side) -> None:
     for encoding in ("base58", "binary"):
         side.ask(f"too long for {encoding}", many, [usdc], {**CONFIRMED, "encoding": encoding})
     side.ask("default encoding", many, [usdc], CONFIRMED)
-    for encoding in ("hex", "", "BASE64", 5, {}, "json"):
-        side.ask(f"encoding {json.dumps(encoding)}", many, [own], {**CONFIRMED, "encoding": encoding})
+    for bad in BAD_ENCODINGS:
+        side.ask(f"encoding {json.dumps(bad)}", many, [own], {**CONFIRMED, "encoding": bad})
     for name, part in {
         "of the amount": {"offset": 64, "length": 8},
         "beyond the end": {"offset": 160, "length": 80},
@@ -281,13 +298,16 @@ def about_accounts(side: Side) -> None:
     side.ask("no filter", by_owner, own)
 
 
+BAD_SIZES: tuple[Json, ...] = (10 * 2**20 + 1, -1, "a", 1.5, None, 2**64, True, [])
+
+
 def about_rent_and_fees(side: Side) -> None:
     """What an account must hold, and what landed lately."""
     rent = "getMinimumBalanceForRentExemption"
     for size in (0, 1, 82, 165, 10 * 2**20):
         side.ask(str(size), rent, size)
-    for size in (10 * 2**20 + 1, -1, "a", 1.5, None, 2**64, True, []):
-        side.ask(json.dumps(size), rent, size)
+    for bad in BAD_SIZES:
+        side.ask(json.dumps(bad), rent, bad)
     side.ask("no params", rent)
     side.ask("with options", rent, 165, CONFIRMED)
     side.ask("three params", rent, 165, CONFIRMED, 1)
@@ -387,20 +407,10 @@ def send_good_ones(side: Side) -> None:
     tell(side, "lookup", side.land(looked_up))
     note = side.signed("memo", [*priced, Instruction(MEMO, b"hello", [])])
     tell(side, "memo", side.land(note))
-    side.ask(
-        "base58", "sendTransaction", base58_of(side.signed("base58", wrap[:2])), CONFIRMED | {"preflightCommitment": "confirmed"}
-    )
+    old = side.signed("base58", [*wrap[:2], transfer_lamports(source=own, destination=other, lamports=4)])
+    side.ask("base58", "sendTransaction", in_base58(old), {"preflightCommitment": "confirmed"})
+    side.land(old)
     side.ask("paid fees", "getRecentPrioritizationFees", [str(own)])
-
-
-def base58_of(transaction: VersionedTransaction) -> str:
-    """In the older encoding."""
-    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-    number, digits = int.from_bytes(bytes(transaction), "big"), ""
-    while number:
-        number, digit = divmod(number, 58)
-        digits = alphabet[digit] + digits
-    return digits
 
 
 def wait_until_processed_is_confirmed(side: Side) -> None:
@@ -447,9 +457,9 @@ BAD_BYTES: dict[str, Json] = {
 
 def send_bad_bytes(side: Side) -> None:
     """What is no transaction, or in no encoding."""
-    good = encoded(
-        side.signed("good", [transfer_lamports(source=side.payer.pubkey(), destination=Pubkey(b"\x71" * 32), lamports=3)])
-    )
+    own, other = side.payer.pubkey(), Pubkey(b"\x71" * 32)
+    transaction = side.signed("good", [transfer_lamports(source=own, destination=other, lamports=3)])
+    good = encoded(transaction)
     for method in ("sendTransaction", "simulateTransaction"):
         side.ask("no params", method)
         for name, value in BAD_BYTES.items():
@@ -457,7 +467,7 @@ def send_bad_bytes(side: Side) -> None:
         side.ask("bytes: trailing", method, base64.b64encode(base64.b64decode(good) + b"\x00").decode(), {**SEND, **BASE64})
         side.ask("bytes: cut", method, base64.b64encode(base64.b64decode(good)[:-3]).decode(), SEND)
         side.ask("no encoding", method, good)
-        for encoding in ("base64+zstd", "jsonParsed", "json", "binary", "hex", "", 5, None, {}):
+        for encoding in ("base64+zstd", "jsonParsed", "binary", None, *BAD_ENCODINGS):
             side.ask(f"encoding {json.dumps(encoding)}", method, good, {"encoding": encoding})
         side.ask("options a number", method, good, 5)
         side.ask("options a string", method, good, "base64")
@@ -466,6 +476,9 @@ def send_bad_bytes(side: Side) -> None:
         ("skipPreflight", 1),
         ("skipPreflight", "true"),
         ("preflightCommitment", 5),
+        ("preflightCommitment", "bogus"),
+        ("preflightCommitment", "recent"),
+        ("preflightCommitment", {}),
         ("maxRetries", -1),
         ("maxRetries", "0"),
         ("maxRetries", 1.5),
@@ -475,6 +488,8 @@ def send_bad_bytes(side: Side) -> None:
     ):
         side.ask(f"{option} {json.dumps(value)}", "sendTransaction", good, {**SEND, option: value})
     side.ask("unchecked, a slot to come", "sendTransaction", good, {**BLIND, "minContextSlot": FAR_SLOT})
+    time.sleep(2)  # what should not land has time to
+    side.ask("of what was sent badly", "getSignatureStatuses", [str(transaction.signatures[0])])
     for option, value in (
         ("sigVerify", 1),
         ("replaceRecentBlockhash", "true"),
@@ -503,7 +518,7 @@ def send_what_is_refused(side: Side) -> None:
     table = AddressLookupTableAccount(Pubkey(b"\x61" * 32), [other])
     no_table = AddressLookupTableAccount(associated_address(own, USDC), [other])
     short = AddressLookupTableAccount(Market(seed=1).tables[0].key, [Pubkey(bytes([i]) * 32) for i in range(200)] + [other])
-    usdc = {"token": USDC, "source": associated_address(own, USDC), "owner": own}
+    usdc: dict[str, Any] = {"token": USDC, "source": associated_address(own, USDC), "owner": own}
     cases: dict[str, VersionedTransaction] = {
         "a dead blockhash": side.signed("dead", [little], blockhash=DEAD_HASH),
         "more than there is": side.signed("insufficient", [transfer_lamports(source=own, destination=other, lamports=10**15)]),
@@ -564,7 +579,6 @@ def send_what_is_refused(side: Side) -> None:
         "a signature too many",
     ):
         side.ask(f"{name}, unchecked", "sendTransaction", encoded(cases[name]), BLIND)
-    side.ask("at finalized", "sendTransaction", encoded(side.signed("fresh", [little])), {"encoding": "base64"})
 
 
 def stolen(own: Pubkey) -> Instruction:
@@ -579,7 +593,7 @@ def send_what_fails_on_chain(side: Side) -> None:
     own, other = side.payer.pubkey(), Pubkey(b"\x71" * 32)
     usdc = associated_address(own, USDC)
     failing = {
-        "more than there is": [transfer_lamports(source=own, destination=other, lamports=10**15)],
+        "more than there is": [transfer_lamports(source=own, destination=other, lamports=10**14)],
         "more tokens than there are": [transfer_checked(token=USDC, source=usdc, destination=usdc, owner=own, amount=2**60)],
         "no such program": [Instruction(Pubkey(b"\x73" * 32), b"", [])],
         "too little data": [set_loaded_accounts_data_size_limit(1), transfer_lamports(source=own, destination=other, lamports=1)],
@@ -657,7 +671,6 @@ def simulate_good_ones(side: Side) -> None:
         "new blockhash": {"replaceRecentBlockhash": True},
         "inner instructions": {"innerInstructions": True},
         "processed": {"commitment": "processed"},
-        "default commitment, new blockhash": {"commitment": None, "replaceRecentBlockhash": True},
         "accounts": {"accounts": {"encoding": "base64", "addresses": [str(own), str(usdc), str(other), NOWHERE]}},
         "accounts, default encoding": {"accounts": {"addresses": [str(usdc)]}},
         "accounts, parsed": {"accounts": {"encoding": "jsonParsed", "addresses": [str(usdc), str(own)]}},
@@ -668,19 +681,19 @@ def simulate_good_ones(side: Side) -> None:
     }
     for name, options in forms.items():
         side.ask(name, "simulateTransaction", good, {**BASE64, **options})
-    side.ask("at finalized", "simulateTransaction", encoded(side.signed("too fresh", instructions)), {"encoding": "base64"})
-    side.ask("base58", "simulateTransaction", base58_of(side.signed("in base58", instructions[:2])), CONFIRMED)
+    side.ask("base58", "simulateTransaction", in_base58(side.signed("in base58", instructions[:2])), CONFIRMED)
 
 
 def simulate_bad_ones(side: Side) -> None:
     """What fails, in every form."""
     own, other = side.payer.pubkey(), Pubkey(b"\x71" * 32)
     failing = encoded(side.signed("failing", [transfer_lamports(source=own, destination=other, lamports=10**15)]))
-    for name, options in {
+    forms: dict[str, Json] = {
         "new blockhash": {"replaceRecentBlockhash": True},
         "inner": {"innerInstructions": True},
         "accounts": {"accounts": {"encoding": "base64", "addresses": [str(own), NOWHERE]}},
-    }.items():
+    }
+    for name, options in forms.items():
         side.ask(f"failing, {name}", "simulateTransaction", failing, {**BASE64, **options})
 
 

@@ -4,7 +4,9 @@
 |---|---|
 | slots, heights, last valid heights, block times | `<number>` |
 | blockhashes | `<blockhash>` |
-| signatures of our own transactions | their names; of the transactions of others they do not occur |
+| signatures and bytes of the conversation's own transactions | their names |
+| where and which character is not of base58 (the bytes hold a blockhash) | `<somewhere>` |
+| log lines in which the classic token program names its instruction or says that it is old (mainnet's has none) | dropped |
 | compute units, also those in logs; 0 stays 0 | `<units>` |
 | bytes of loaded accounts (the programs' builds have other sizes); 0 stays 0 | `<bytes>` |
 | lamports of program accounts among the balances | `<program lamports>` |
@@ -27,6 +29,9 @@ BLOCKHASHES = {"blockhash", "recentBlockhash"}
 UNITS = {"unitsConsumed", "computeUnitsConsumed", "costUnits"}
 BALANCES = {"preBalances", "postBalances"}
 PLAIN_NUMBERS = ("getSlot:", "getBlockHeight:")
+LOGS = {"logs", "logMessages"}
+SPOKEN = re.compile(r"Program log: (Instruction: \w+|Please upgrade to SPL Token 2022 for immutable owner support)$")
+NOT_BASE58 = re.compile(r"InvalidCharacter \{ character: '.', index: \d+ \}")
 CONSUMED = re.compile(r"consumed \d+ of \d+ compute units")
 
 
@@ -50,7 +55,7 @@ class Normal:
         if isinstance(value, dict):
             return {name: self._value(inner, name) for name, inner in _without_progress(value).items()}
         if isinstance(value, list):
-            return [self._value(inner, key) for inner in value]
+            return [self._value(inner, key) for inner in value if not (key in LOGS and SPOKEN.match(str(inner)))]
         if isinstance(value, str):
             return self._text(value, key)
         if type(value) is int:
@@ -60,8 +65,9 @@ class Normal:
     def _text(self, value: str, key: str) -> str:
         if key in BLOCKHASHES:
             return "<blockhash>"
-        if value in self.side.signatures:
-            return self.side.signatures[value]
+        if value in self.side.names:
+            return self.side.names[value]
+        value = NOT_BASE58.sub("InvalidCharacter <somewhere>", value)
         return CONSUMED.sub("consumed <units> of <units> compute units", value)
 
     def _number(self, value: int, key: str) -> Json:

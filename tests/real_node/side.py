@@ -20,6 +20,7 @@ from solders.transaction import VersionedTransaction
 CALL_SECONDS = 10.0
 LANDING_SECONDS = 30.0
 LOOK_SECONDS = 0.05
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 JSON_TYPE = {"content-type": "application/json"}
 
 Json = Any
@@ -41,10 +42,8 @@ class Side:
     url: str
     payer: Keypair
     answers: dict[str, Answer] = field(factory=dict)
-    questions: dict[str, str] = field(factory=dict)
-    """What was asked under each name: the method."""
-    signatures: dict[str, str] = field(factory=dict)
-    """Of transactions, by which both sides call them the same."""
+    names: dict[str, str] = field(factory=dict)
+    """Of signatures and of whole transactions, by which both sides call them the same."""
     program_lamports: set[int] = field(factory=set)
     """What program accounts hold here."""
 
@@ -121,7 +120,8 @@ class Side:
     def named(self, name: str, transaction: VersionedTransaction) -> VersionedTransaction:
         """Call the signatures of a transaction by a name."""
         for signature in transaction.signatures:
-            self.signatures.setdefault(str(signature), f"<signature of {name}>")
+            self.names.setdefault(str(signature), f"<signature of {name}>")
+        self.names[encoded(transaction)] = self.names[in_base58(transaction)] = f"<bytes of {name}>"
         return transaction
 
     def land(self, transaction: VersionedTransaction) -> str:
@@ -140,6 +140,15 @@ class Side:
         """Whether a transaction is confirmed, and the node tells its metadata."""
         options = {"commitment": "confirmed", "maxSupportedTransactionVersion": 0}
         return self.quietly("getTransaction", signature, options) is not None
+
+
+def in_base58(transaction: VersionedTransaction) -> str:
+    """In the older encoding."""
+    number, digits = int.from_bytes(bytes(transaction), "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = BASE58[digit] + digits
+    return digits
 
 
 def encoded(transaction: VersionedTransaction) -> str:
