@@ -33,10 +33,14 @@ from executor.localnet.http import HttpReply, HttpRequest
 from executor.localnet.node import MAX_BODY_BYTES, Node
 from executor.localnet.program.layout import TOKEN_2022_PROGRAM, TOKEN_PROGRAM
 from executor.localnet.tokens import (
+    SOL,
     USDC,
     associated_address,
+    close_account,
     create_associated,
+    mint_account,
     transfer_checked,
+    transfer_lamports,
 )
 from executor.localnet.visit import NodeSettings
 from tests.localnet.cluster_world import (
@@ -173,13 +177,20 @@ def test_blockhashes_parse_and_age(world: World) -> None:
 
 
 def test_commitments_have_their_words(world: World) -> None:
-    """Finalized is the default and what an unknown word means; the older words still work."""
+    """Finalized is the default, and what anything means that is none of the three words, the older words among them."""
     world.ticks(40)
-    slots = {word: world.result("getSlot", {"commitment": word}) for word in ("recent", "singleGossip", "max", "bogus")}
+    for commitment in ("recent", "singleGossip", "max", "bogus", 5, [], {}, None):
+        assert world.result("getSlot", {"commitment": commitment}) == world.cluster.slot("finalized")
+    for commitment in ("processed", "confirmed", "finalized"):
+        assert world.result("getSlot", {"commitment": commitment}) == world.cluster.slot(commitment)
 
-    assert slots["recent"] == world.cluster.slot("processed")
-    assert slots["singleGossip"] == world.cluster.slot("confirmed")
-    assert slots["max"] == slots["bogus"] == world.result("getSlot") == world.cluster.slot("finalized")
+
+def test_a_preflight_commitment_must_be_one(world: World) -> None:
+    """Unlike the commitment of a read."""
+    transaction = encoded(signed(world.cluster, transfer(5)))
+    error = world.error("sendTransaction", transaction, {**BASE64, "preflightCommitment": "recent"})
+    words = "unknown variant `recent`, expected one of `processed`, `confirmed`, `finalized`."
+    assert error == refusal(f"Invalid params: {words}")
 
 
 def test_min_context_slot_is_held(world: World) -> None:
@@ -300,7 +311,37 @@ def test_encodings_and_slices_are_checked(world: World) -> None:
         ("getMultipleAccounts", ("x",), 'Invalid params: invalid type: string "x", expected a sequence.'),
         ("getSignatureStatuses", (["x"],), "Invalid param: WrongSize"),
         ("getSlot", (5,), "Invalid params: invalid type: integer `5`, expected struct RpcContextConfig."),
-        ("getSlot", ({"commitment": 5},), "Invalid params: invalid type: integer `5`, expected a string."),
+        ("getMultipleAccounts", ([], {"encoding": 5}), "Invalid params: invalid type: integer `5`, expected string or map."),
+        ("getMultipleAccounts", ([], {"encoding": {}}), "Invalid params: invalid value: map, expected map with a single key."),
+        (
+            "getSlot",
+            ({"minContextSlot": 2**64},),
+            "Invalid params: invalid type: floating point `1.8446744073709552e19`, expected u64.",
+        ),
+        ("getSignatureStatuses", ([], {}), "Invalid params: missing field `searchTransactionHistory`."),
+        (
+            "getSignatureStatuses",
+            ([], {"searchTransactionHistory": None}),
+            "Invalid params: invalid type: null, expected a boolean.",
+        ),
+        (
+            "getTokenAccountsByOwner",
+            (ALICE_TEXT, "mint"),
+            "Invalid params: invalid type: unit variant, expected newtype variant.",
+        ),
+        *(
+            (
+                "getTransaction",
+                ("1" * 64, options),
+                "Invalid params: data did not match any variant of untagged enum RpcEncodingConfigWrapper.",
+            )
+            for options in (
+                5,
+                {"encoding": "hex"},
+                {"maxSupportedTransactionVersion": "0"},
+                {"maxSupportedTransactionVersion": 256},
+            )
+        ),
         ("getSlot", ({"minContextSlot": -1},), "Invalid params: invalid value: integer `-1`, expected u64."),
         ("getSlot", ({"minContextSlot": 1.5},), "Invalid params: invalid type: floating point `1.5`, expected u64."),
         ("getMinimumBalanceForRentExemption", (True,), "Invalid params: invalid type: boolean `true`, expected usize."),
@@ -321,7 +362,7 @@ def test_too_many_arguments_are_refused(world: World) -> None:
     assert world.error("getSlot", {}, {}) == got
     none = "Invalid parameters: No parameters were expected"
     assert world.error("getHealth", 1) == refusal(none, data="Array([Number(1)])")
-    shown = 'Array([Null, Bool(true), String("x"), Array([Number(1.5)]), Object {"a": Null}])'
+    shown = 'Array([Null, Bool(true), String("x"), Array [Number(1.5)], Object {"a": Null}])'
     assert world.error("getHealth", None, True, "x", [1.5], {"a": None}) == refusal(none, data=shown)
 
 
@@ -1016,3 +1057,81 @@ def test_an_exchange_names_its_calls(world: World) -> None:
     assert read(HttpRequest(method="POST", path="/", headers=headers, body=b"{")).operations == ()
     assert read(HttpRequest(method="GET", path="/")).operations == ()
     assert world.node.target == "node:a"
+
+
+# --- as a real validator was seen to answer ------------------------------------------------------------------------------------
+
+
+def test_a_body_that_is_no_text_is_refused_before_it_is_read(world: World) -> None:
+    """With the place of the first byte that is wrong."""
+    reply = world.post(b'{"jsonrpc":"2.0\xff"}')
+    assert (reply.status, reply.body) == (400, b"utf-8 encoding error at byte 15 in request body")
+
+
+def test_token_balances_are_told_where_a_token_program_is_named(world: World) -> None:
+    """A transaction that pays lamports into a token account does not name one, and has no such rows."""
+    with_usdc(world.cluster)
+    into = transfer_lamports(source=ALICE.pubkey(), destination=MINE, lamports=7)
+    value = world.value("simulateTransaction", encoded(signed(world.cluster, into)), SIMULATED)
+    assert (value["err"], value["preTokenBalances"], value["postTokenBalances"]) == (None, [], [])
+
+
+def test_an_account_that_is_no_program_is_told_from_one_that_is_not_there(world: World) -> None:
+    """A wallet cannot be executed; an address without an account cannot be loaded."""
+    with_usdc(world.cluster)
+    for program, error in ((MINE, "InvalidProgramForExecution"), (fresh(77), "ProgramAccountNotFound")):
+        transaction = signed(world.cluster, Instruction(program, b"", []))
+        assert world.value("simulateTransaction", encoded(transaction), SIMULATED)["err"] == error
+
+
+def test_bytes_behind_a_transaction_keep_it_from_landing(world: World) -> None:
+    """The node answers with its signature all the same; the leaders drop what is not exactly a transaction."""
+    transaction = signed(world.cluster, transfer(5))
+    longer = base64.b64encode(bytes(transaction) + b"\0").decode()
+    assert world.result("sendTransaction", longer, BASE64) == str(transaction.signatures[0])
+    world.ticks(10)
+    assert world.status(transaction) is None
+    world.send(transaction)
+    world.ticks(1)
+    assert world.status(transaction) == "processed"
+
+
+def test_an_account_that_a_simulation_closes_is_shown_empty(world: World) -> None:
+    """Null is an account that is not there before, either."""
+    world.cluster.set_account(SOL.mint, mint_account(SOL, supply=0))
+    gone = associated_address(ALICE.pubkey(), SOL)
+    closing = close_account(token=SOL, account=gone, destination=ALICE.pubkey(), owner=ALICE.pubkey())
+    opening = create_associated(payer=ALICE.pubkey(), owner=ALICE.pubkey(), token=SOL)
+    options = {**SIMULATED, "accounts": {"encoding": "base64", "addresses": [str(gone), str(fresh(78))]}}
+    value = world.value("simulateTransaction", encoded(signed(world.cluster, opening, closing)), options)
+    closed, unknown = value["accounts"]
+    assert (value["err"], closed["lamports"], closed["data"], unknown) == (None, 0, ["", "base64"], None)
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        (b"\1" + bytes(64) + b"\x81" + bytes(100), "invalid value: integer `1`, expected a valid transaction message version"),
+        (b"\1" + bytes(64) + b"\x85" + bytes(100), "invalid value: integer `5`, expected a valid transaction message version"),
+        (b"", "io error: failed to fill whole buffer"),
+        (b"\1" + bytes(64), "io error: failed to fill whole buffer"),
+    ],
+)
+def test_versions_to_come_are_refused_by_their_number(world: World, wire: bytes, words: str) -> None:
+    """What is no transaction at all is refused otherwise."""
+    error = world.error("sendTransaction", base64.b64encode(wire).decode(), BASE64)
+    assert error == refusal(f"failed to deserialize solana_transaction::versioned::VersionedTransaction: {words}")
+
+
+def test_binary_is_the_older_name_of_base58(world: World) -> None:
+    """Of a transaction that is sent."""
+    assert world.error("sendTransaction", "0OIl", {"encoding": "binary"}) == world.error(
+        "sendTransaction", "0OIl", {"encoding": "base58"}
+    )
+
+
+def test_accounts_of_a_simulation_need_addresses(world: World) -> None:
+    """An empty object is missing them."""
+    transaction = encoded(signed(world.cluster, transfer(5)))
+    error = world.error("simulateTransaction", transaction, {**SIMULATED, "accounts": {}})
+    assert error == refusal("Invalid params: missing field `addresses`.")
