@@ -95,6 +95,6 @@ def differences(ours: Json, theirs: Json, place: str = "") -> Iterator[tuple[str
             yield from differences(ours.get(name, ABSENT), theirs.get(name, ABSENT), f"{place}.{name}".removeprefix("."))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(one, other, f"{place}.{index}")
+            yield from differences(one, other, f"{place}.{index}".removeprefix("."))
     elif type(ours) is not type(theirs) or ours != theirs:
         yield place, ours, theirs
