@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_NO_VALIDATOR if isinstance(failure, NoValidator) and not os.environ.get("CI") else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `scripts/rehearse | head` is no failure of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -76,7 +76,7 @@ def read_sight(addresses: Sequence[Pubkey], accounts: bytes, blockhash: bytes) -
             blockhash=Hash.from_string(newest["blockhash"]),
             last_valid_block_height=int(newest["lastValidBlockHeight"]),
         )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise NodeUnusable(f"the node answers with something else than was asked for: {error}") from error
 
 

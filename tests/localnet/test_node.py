@@ -179,7 +179,8 @@ def test_blockhashes_parse_and_age(world: World) -> None:
 def test_commitments_have_their_words(world: World) -> None:
     """Finalized is the default, and what anything means that is none of the three words, the older words among them."""
     world.ticks(40)
-    for commitment in ("recent", "singleGossip", "max", "bogus", 5, [], {}, None):
+    others: tuple[Any, ...] = ("recent", "singleGossip", "max", "bogus", 5, [], {}, None)
+    for commitment in others:
         assert world.result("getSlot", {"commitment": commitment}) == world.cluster.slot("finalized")
     for commitment in ("processed", "confirmed", "finalized"):
         assert world.result("getSlot", {"commitment": commitment}) == world.cluster.slot(commitment)

@@ -25,8 +25,6 @@ from executor.localnet.market import Market
 from executor.localnet.tokens import TOKENS, associated_address, create_associated, transfer_checked, transfer_lamports
 
 EXPORT_FOLDER = "export"
-FUNDING_SECONDS = 30.0
-SEND_AGAIN_SECONDS = 2.0
 LOOK_SECONDS = 0.1
 
 Json = Any
@@ -95,6 +93,9 @@ class Bank:
 
     node_url: str
     keypair: Keypair = field(repr=False)
+    patience_seconds: float = 30.0
+    """For everything to be confirmed."""
+    send_again_seconds: float = 2.0
 
     def pay(self, owner: Pubkey, *, lamports: int, tokens: Mapping[str, int]) -> None:
         """Transfer lamports, and raw amounts by mint. Raises DemoFailed unless everything is confirmed in time."""
@@ -124,13 +125,13 @@ class Bank:
 
     def _land(self, wires: dict[str, str]) -> None:
         """Send, and again, until everything is confirmed."""
-        deadline, send_at = time.monotonic() + FUNDING_SECONDS, 0.0
+        deadline, send_at = time.monotonic() + self.patience_seconds, 0.0
         while wires:
             now = time.monotonic()
             if now > deadline:
-                raise DemoFailed(f"{len(wires)} of the bank's transfers are not confirmed within {FUNDING_SECONDS:g} s")
+                raise DemoFailed(f"{len(wires)} of the bank's transfers are not confirmed within {self.patience_seconds:g} s")
             if now >= send_at:
-                send_at = now + SEND_AGAIN_SECONDS
+                send_at = now + self.send_again_seconds
                 for wire in wires.values():
                     self._ask("sendTransaction", [wire, {"encoding": "base64", "skipPreflight": True}])
             time.sleep(LOOK_SECONDS)

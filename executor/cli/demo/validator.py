@@ -6,8 +6,8 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import frozen
@@ -27,6 +27,8 @@ HOW_TO_GET_ONE = f"""\
 no {PROGRAM} here. One comes with the Solana CLI (https://docs.anza.xyz/cli/install), or from
   cargo install agave-validator@3.1.8 --locked --bin {PROGRAM}
 Put it on PATH, or let {VARIABLE} name it."""
+LOOPBACK = "127.0.0.1"
+LAST_PORT = 65_535
 START_SECONDS = 120.0
 """On a machine of one's own it takes 16."""
 LOOK_SECONDS = 0.1
@@ -83,21 +85,21 @@ def _unpacked(packed: Path, target: Path) -> Path:
     return target
 
 
-def start_validator(children: Children, program: Path, export: Path) -> Validator:
+def start_validator(children: Children, program: Path, export: Path, *, seconds: float = START_SECONDS) -> Validator:
     """Start it on free ports with a new ledger, and return when it makes blocks. Raises DemoFailed."""
-    rpc_port, faucet_port = _free_ports()
+    rpc_port, faucet_port = free_ports()
     facts = json.loads((export / MANIFEST_FILE).read_text(encoding="utf-8"))["program"]
-    command = [str(program), "--quiet", "--ledger", str(children.folder / LEDGER_FOLDER), "--bind-address", "127.0.0.1"]
+    command = [str(program), "--quiet", "--ledger", str(children.folder / LEDGER_FOLDER), "--bind-address", LOOPBACK]
     command += ["--rpc-port", str(rpc_port), "--faucet-port", str(faucet_port), "--limit-ledger-size", str(LEDGER_SHREDS)]
     command += ["--account-dir", str(export / ACCOUNTS_FOLDER), "--bpf-program", facts["address"], str(export / facts["file"])]
     validator = Validator(
-        url=f"http://127.0.0.1:{rpc_port}", export=export, process=children.start("validator", command, cwd=children.folder)
+        url=f"http://{LOOPBACK}:{rpc_port}", export=export, process=children.start("validator", command, cwd=children.folder)
     )
-    _await_blocks(validator)
+    _await_blocks(validator, seconds)
     return validator
 
 
-def _await_blocks(validator: Validator, *, seconds: float = START_SECONDS) -> None:
+def _await_blocks(validator: Validator, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not _makes_blocks(validator.url):
         if validator.process is not None:
@@ -115,17 +117,21 @@ def _makes_blocks(url: str) -> bool:
     return bool(answer.get("result", 0) >= FIRST_SLOT)
 
 
-def _free_ports() -> tuple[int, int]:
+def free_ports(is_free: Callable[[int], bool] | None = None) -> tuple[int, int]:
     """A port for the RPC whose successor is free as well, which is its WebSocket's; and one for the faucet."""
+    is_free = is_free or _is_free
     while True:
         with ExitStack() as held:
-            first, third = (held.enter_context(closing(_listening(0))).getsockname()[1] for _ in range(2))
-            try:
-                held.enter_context(closing(_listening(first + 1)))
-            except (OverflowError, OSError):
-                continue
-            return first, third
+            first, third = (held.enter_context(socket.create_server((LOOPBACK, 0))).getsockname()[1] for _ in range(2))
+            if is_free(first + 1):
+                return first, third
 
 
-def _listening(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
+def _is_free(port: int) -> bool:
+    if port > LAST_PORT:
+        return False
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError:
+        return False
+    return True
