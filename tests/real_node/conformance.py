@@ -25,7 +25,7 @@ from executor.cli.demo.validator import NoValidator, Validator, find_validator, 
 from executor.cli.demo.web import fetch
 from executor.localnet.tokens import BERN, USDC
 from tests.real_node.compare import Outcome, hold_conversation
-from tests.real_node.differences import ACCEPTED
+from tests.real_node.differences import ACCEPTED, as_markdown
 
 EXIT_FAILED, EXIT_NO_VALIDATOR, EXIT_INTERRUPTED = 1, 2, 130
 SEED = 1
@@ -67,7 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="scripts/conformance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a difference and last a summary")
+    parser.add_argument(
+        "--list", action="store_true", help="print the accepted differences for the documentation, and exit"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.list:
+        print(as_markdown())
+        return 0
     began = time.monotonic()
     try:
         outcome = _run()

@@ -1,13 +1,16 @@
 """That the localnet answers as a real validator, and that the comparison sees it where it does not."""
 
+from pathlib import Path
+
 import pytest
 from solders.keypair import Keypair
 
 from executor.cli.demo.children import Children
 from executor.cli.demo.validator import Validator
+from tests.real_node import normal
 from tests.real_node.compare import ABSENT, compare, differences
 from tests.real_node.conformance import check
-from tests.real_node.differences import ACCEPTED, Accepted
+from tests.real_node.differences import ACCEPTED, Accepted, as_markdown
 from tests.real_node.normal import Normal
 from tests.real_node.side import Answer, Json, Side
 
@@ -34,6 +37,14 @@ def test_every_accepted_difference_has_a_reason() -> None:
     """A sentence, and no entry twice."""
     assert all(len(entry.reason.split()) > 4 for entry in ACCEPTED)
     assert len({(entry.question, entry.place) for entry in ACCEPTED}) == len(ACCEPTED)
+
+
+def test_the_documentation_shows_the_list_and_the_normalisation() -> None:
+    """Word for word; `python -m tests.real_node.conformance --list` prints what has to stand there."""
+    page = (Path(__file__).parents[2] / "docs" / "localnet-conformance.md").read_text()
+    assert as_markdown() in page
+    assert normal.__doc__ is not None
+    assert normal.__doc__.partition("\n\n")[2].strip() in page
 
 
 def test_a_difference_that_is_not_listed_is_unexplained() -> None:
@@ -89,8 +100,8 @@ def test_what_differs_between_any_two_clusters_is_made_equal() -> None:
     )
     one.names["5ig"] = "<signature of it>"
     one.program_lamports = {2}
-    normal = Normal(one)
-    bodies = {name: normal.answer(name)["body"] for name in one.answers}
+    reader = Normal(one)
+    bodies = {name: reader.answer(name)["body"] for name in one.answers}
     assert bodies == {
         "getLatestBlockhash: x": {
             "result": {
