@@ -202,6 +202,8 @@ def test_the_bank_pays_lamports_and_tokens(chain: Localnet, tmp_path: Path) -> N
     Bank(node_url=chain.nodes[0], keypair=keypair).pay(owner, lamports=10**9, tokens={str(USDC.mint): 77, str(BERN.mint): 10_000})
     held = chain.holdings(owner)
     assert (held.lamports, held.tokens) == (10**9, {"USDC": 77, "BERN": 10_000 - 690})
+    Bank(node_url=chain.nodes[0], keypair=keypair).pay(owner, lamports=0, tokens={str(USDC.mint): 1})
+    assert (chain.holdings(owner).lamports, chain.holdings(owner).tokens["USDC"]) == (10**9, 78)
     loaded.close()  # somebody else's: nothing happens
 
 

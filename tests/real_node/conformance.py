@@ -67,9 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="scripts/conformance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a difference and last a summary")
-    parser.add_argument(
-        "--list", action="store_true", help="print the accepted differences for the documentation, and exit"
-    )
+    parser.add_argument("--list", action="store_true", help="print the accepted differences for the documentation, and exit")
     arguments = parser.parse_args(argv)
     if arguments.list:
         print(as_markdown())

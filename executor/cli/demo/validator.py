@@ -92,18 +92,16 @@ def start_validator(children: Children, program: Path, export: Path, *, seconds:
     command = [str(program), "--quiet", "--ledger", str(children.folder / LEDGER_FOLDER), "--bind-address", LOOPBACK]
     command += ["--rpc-port", str(rpc_port), "--faucet-port", str(faucet_port), "--limit-ledger-size", str(LEDGER_SHREDS)]
     command += ["--account-dir", str(export / ACCOUNTS_FOLDER), "--bpf-program", facts["address"], str(export / facts["file"])]
-    validator = Validator(
-        url=f"http://{LOOPBACK}:{rpc_port}", export=export, process=children.start("validator", command, cwd=children.folder)
-    )
-    _await_blocks(validator, seconds)
-    return validator
+    process = children.start("validator", command, cwd=children.folder)
+    url = f"http://{LOOPBACK}:{rpc_port}"
+    _await_blocks(process, url, seconds)
+    return Validator(url=url, export=export, process=process)
 
 
-def _await_blocks(validator: Validator, seconds: float) -> None:
+def _await_blocks(process: Child, url: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not _makes_blocks(validator.url):
-        if validator.process is not None:
-            validator.process.require_alive(during="its start")
+    while not _makes_blocks(url):
+        process.require_alive(during="its start")
         if time.monotonic() > deadline:
             raise DemoFailed(f"the validator makes no blocks {seconds:g} s after its start")
         time.sleep(LOOK_SECONDS)
