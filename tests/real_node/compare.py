@@ -1,7 +1,7 @@
 """Holds the conversation with both sides, and finds every difference."""
 
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attrs import frozen
@@ -49,24 +49,10 @@ class Outcome:
 
 def hold_conversation(localnet_url: str, validator_url: str, payer: Keypair) -> Outcome:
     """Ask both sides at the same time; the payer must have been funded equally on both."""
-    sides = [Side(url, payer) for url in (localnet_url, validator_url)]
-    failures: list[BaseException] = []
-
-    def one(side: Side) -> None:
-        try:
-            converse(side)
-        except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that asked for the conversation
-            error.add_note(f"while {side.url} was asked")
-            failures.append(error)
-
-    threads = [threading.Thread(target=one, args=(side,)) for side in sides]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    localnet, validator = sides
+    localnet, validator = Side(localnet_url, payer), Side(validator_url, payer)
+    with ThreadPoolExecutor(2) as pool:
+        for conversation in [pool.submit(converse, side) for side in (localnet, validator)]:
+            conversation.result()
     return compare(localnet, validator)
 
 

@@ -19,6 +19,7 @@ RESULT = {"context": {"slot": 7, "apiVersion": "3.1.8"}, "value": {"blockhash": 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a validator that starts on a busy machine, too
 def test_the_localnet_answers_as_a_validator(validator: Validator, validator_children: Children) -> None:
     """Every difference stands in the list with its reason, and everything in the list occurs."""
     outcome = check(validator_children, validator)
