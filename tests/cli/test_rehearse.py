@@ -135,7 +135,8 @@ def test_without_a_validator_nothing_is_rehearsed(
     assert rehearse.main(["--json"]) == code
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("scripts/rehearse: SOLANA_TEST_VALIDATOR names /nowhere")
+    assert said.err == "scripts/rehearse: SOLANA_TEST_VALIDATOR names /nowhere, which is no program\n"
+    assert list(folder.iterdir()) == []
 
 
 def test_a_node_and_its_export_need_each_other(capsys: pytest.CaptureFixture[str]) -> None:

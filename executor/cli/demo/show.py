@@ -97,11 +97,13 @@ def _temporary_folder(interruption: Interruption) -> Iterator[Path]:
     except BrokenPipeError:  # `executor demo | head` is no failure of ours
         raise
     except Exception as error:
-        kept = True
+        logs = sorted(folder.glob("*.log"))
+        kept = bool(logs)
         (folder / WALLET_FILE).unlink(missing_ok=True)
         for subfolder in filter(Path.is_dir, folder.iterdir()):  # keys of other wallets, a chain of hundreds of megabytes
             shutil.rmtree(subfolder)
-        error.add_note("logs are kept: " + " and ".join(str(path) for path in sorted(folder.glob("*.log"))))
+        if logs:
+            error.add_note("logs are kept: " + " and ".join(map(str, logs)))
         raise
     finally:
         if not kept:
