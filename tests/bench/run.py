@@ -72,7 +72,7 @@ def profiled_cell(cell: Cell, tree: Tree, *, rig: Rig) -> Iterator[Profiled]:
 
 def _measure(cell: Cell, daemon: MeasuredDaemon, upstream: Upstream, *, rig: Rig, sample: bool = False) -> Evidence:
     warm = _load(rig, address=daemon.address, callers=WARM_UP_CALLERS, count=WARM_UP_TRADES)
-    if any(row.status != "SUCCESS" for row in warm):
+    if not any(row.status == "SUCCESS" for row in warm):
         raise RuntimeError(f"the warm-up failed: {[row.error for row in warm if row.error][:1]}")
     if sample:
         os.kill(daemon.pid, signal.SIGUSR1)
