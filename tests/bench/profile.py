@@ -57,7 +57,18 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "HTTP client": ("httpx", "httpcore", "h11", "anyio", "sniffio", "executor/network/http"),
+    "HTTP client": (
+        "httpx",
+        "httpcore",
+        "h11",
+        "anyio",
+        "sniffio",
+        "httptools",
+        "executor/network/http",
+        "executor/network/transport",
+        "executor/network/trio_transport",
+        "executor/network/httpx_transport",
+    ),
     "JSON and reading answers": ("json", "executor/network/reader", "executor/network/solana", "executor/network/jupiter"),
     "gRPC server": ("purerpc", "h2", "hpack", "hyperframe", "executor/rpc", "google", "async_generator"),
     "log": ("structlog", "executor/log"),

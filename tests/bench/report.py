@@ -1,6 +1,7 @@
 """Says it: to people as tables, to programs as JSON."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -24,7 +25,7 @@ class Measured:
 
 def as_json(
     measured: Measured, *, facts: Mapping[str, object], verdicts: Sequence[Verdict], lies: Sequence[str]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The last line of --json: rates at the usual latency and closed loops without, where both were run."""
     short = {cell: summary for cell, summary in measured.summaries.items() if not cell.sustained}
     sustained = {cell: summary for cell, summary in measured.summaries.items() if cell.sustained}
