@@ -21,15 +21,16 @@ class Signer(Protocol):
 class KeypairSigner:
     """Signs with a key in memory. It shows only its address and goes nowhere: neither printed, nor pickled, nor copied."""
 
-    __slots__ = ("__keypair",)
+    __slots__ = ("__address", "__keypair")
 
     def __init__(self, keypair: Keypair) -> None:
         self.__keypair = keypair
+        self.__address = keypair.pubkey()  # derived once: it takes some 30 us
 
     @property
     def address(self) -> Pubkey:
         """The public half."""
-        return self.__keypair.pubkey()
+        return self.__address
 
     def sign(self, message: bytes) -> Signature:
         """Sign the serialised message of a transaction."""
