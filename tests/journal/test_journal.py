@@ -18,7 +18,15 @@ import trio
 import trio.testing
 
 from executor.errors import ConfigError
-from executor.journal.journal import MAX_WAITING_ENTRIES, SCHEMA_VERSION, Entry, EntryRefused, JournalError, SqliteJournal
+from executor.journal.journal import (
+    MAX_ENTRIES_IN_A_STATEMENT,
+    MAX_WAITING_ENTRIES,
+    SCHEMA_VERSION,
+    Entry,
+    EntryRefused,
+    JournalError,
+    SqliteJournal,
+)
 from executor.states import State
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -129,7 +137,8 @@ async def test_an_entry_that_was_handed_over_is_durable_with_the_next_one(path: 
         assert [entry.state for entry in journal.entries("a")] == [State.ACCEPTED, State.SIGNED]
 
 
-async def test_many_appends_share_one_commit(path: Path) -> None:
+@pytest.mark.parametrize("count", [200, MAX_ENTRIES_IN_A_STATEMENT + 1])
+async def test_many_appends_share_one_commit(path: Path, count: int) -> None:
     """What waits while the disk is busy becomes durable with one fsync, and everybody is told."""
     told: list[str] = []
 
@@ -140,15 +149,15 @@ async def test_many_appends_share_one_commit(path: Path) -> None:
     with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
         before = transactions(path)
         async with trio.open_nursery() as nursery:
-            for number in range(200):
+            for number in range(count):
                 nursery.start_soon(append, journal, f"r{number}")
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(journal.run)
-            await eventually(lambda: len(told) == 200, "every entry is told")
+            await eventually(lambda: len(told) == count, "every entry is told")
             nursery.cancel_scope.cancel()
 
         assert transactions(path) - before == 1
-        assert all(journal.entries(f"r{number}") for number in range(200))
+        assert all(journal.entries(f"r{number}") for number in range(count))
 
 
 async def test_a_cancelled_waiter_s_entry_becomes_durable(path: Path) -> None:
