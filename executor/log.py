@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol, TextIO
 
@@ -72,7 +73,15 @@ def make_log(*, stream: TextIO, level: str, now_ns: Callable[[], int]) -> Log:
     """Build a log that writes events of this level (a key of `LEVELS`) and above, stamped with `now_ns`, wall time."""
     lines = _Lines(stream=stream, minimum=LEVELS[level])
     # The processors are passed on, not configured: structlog's own configuration is global to the process.
-    return _StreamLog(lines, [_Arrange(now_ns), structlog.processors.JSONRenderer(serializer=json.dumps)], {})
+    return _StreamLog(lines, [_Arrange(now_ns), structlog.processors.JSONRenderer(serializer=_as_json)], {})
+
+
+_ENCODER = json.JSONEncoder(default=repr)
+
+
+def _as_json(record: object, **_of_structlog: object) -> str:
+    """Write a record; `json.dumps` would make an encoder for every line."""
+    return _ENCODER.encode(record)
 
 
 @define
@@ -136,7 +145,12 @@ class _Arrange:
 def rfc3339(unix_ns: int) -> str:
     """Write a wall time as RFC 3339 in UTC with microseconds, rounded down."""
     seconds, nanoseconds = divmod(unix_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1_000:06d}Z"
+    return f"{_whole_second(seconds)}.{nanoseconds // 1_000:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole_second(unix_seconds: int) -> str:
+    return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _failure(exc_info: object) -> BaseException | None:
@@ -213,6 +227,7 @@ _SECRET_NAME = re.compile(
 )
 
 
+@lru_cache(maxsize=512)  # the names of our own fields, again and again; a stranger's come and go
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name is hidden. A `token` is a credential here; a token of the chain is a mint or a symbol."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_")
@@ -240,5 +255,5 @@ def _host(rest: str) -> str:
 
 
 def _text(text: str) -> str:
-    shown = _CREDENTIAL.sub(rf"\1{REDACTED}", cut_urls(text))
+    shown = _CREDENTIAL.sub(lambda found: found[1] + REDACTED, cut_urls(text))
     return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}... ({len(shown)} characters)"
