@@ -67,6 +67,8 @@ class Used:
     system_seconds: float
     main_thread_seconds: float
     """Of the thread that trades; the rest is the journal's."""
+    waited_seconds: float
+    """That its main thread was ready to run and others had its core; 0 where the kernel does not say."""
     rss_bytes: int
     peak_rss_bytes: int
 
@@ -99,6 +101,7 @@ class MeasuredDaemon:
             (proc / "stat").read_text(),
             main_thread=(proc / "task" / str(self.pid) / "stat").read_text(),
             status=(proc / "status").read_text(),
+            schedule=_text(proc / "schedstat"),
             at=time.monotonic(),
         )
 
@@ -109,8 +112,8 @@ class MeasuredDaemon:
         return {s.stage: StageFigures(count=s.count, p50_ms=s.p50_ms, p99_ms=s.p99_ms) for s in status.stages}
 
 
-def parse_used(stat: str, *, main_thread: str, status: str, at: float) -> Used:
-    """Read the texts of /proc/PID/stat, /proc/PID/task/PID/stat and /proc/PID/status."""
+def parse_used(stat: str, *, main_thread: str, status: str, schedule: str, at: float) -> Used:
+    """Read the texts of /proc/PID/stat, /proc/PID/task/PID/stat, /proc/PID/status and /proc/PID/schedstat."""
     user, system = _seconds(stat)
     lines = (line.partition(":") for line in status.splitlines())
     kibibytes = {name: int(rest.split()[0]) for name, _, rest in lines if rest.endswith(" kB")}
@@ -119,9 +122,14 @@ def parse_used(stat: str, *, main_thread: str, status: str, at: float) -> Used:
         user_seconds=user,
         system_seconds=system,
         main_thread_seconds=sum(_seconds(main_thread)),
+        waited_seconds=int((schedule or "0 0 0").split()[1]) / 1e9,
         rss_bytes=kibibytes["VmRSS"] * 1024,
         peak_rss_bytes=kibibytes["VmHWM"] * 1024,
     )
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _seconds(stat: str) -> tuple[float, float]:

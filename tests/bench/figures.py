@@ -84,6 +84,8 @@ class Figures:
     answer_p50_ms: float
     answer_p99_ms: float
     core_share: float
+    core_wait_share: float
+    """How long others had its core while it could have run: large, and the machine was measured."""
     cpu_ms_per_trade: float
     system_ms_per_trade: float
     journal_thread_ms_per_trade: float
@@ -136,6 +138,7 @@ def _figures(evidence: Evidence) -> Figures:
         answer_p50_ms=answer.p50,
         answer_p99_ms=answer.p99,
         core_share=cpu / elapsed,
+        core_wait_share=(after.waited_seconds - before.waited_seconds) / elapsed,
         cpu_ms_per_trade=cpu * per_trade,
         system_ms_per_trade=(after.system_seconds - before.system_seconds) * per_trade,
         journal_thread_ms_per_trade=(cpu - main_thread) * per_trade,

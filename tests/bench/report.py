@@ -100,7 +100,8 @@ def _short(figures: Figures) -> str:
         f"{figures.succeeded:g} of {figures.trades:g} at {figures.achieved_per_s:.1f}/s, "
         f"broadcast p50 {figures.broadcast_p50_ms:.1f} p99 {figures.broadcast_p99_ms:.1f} ms, "
         f"own p50 {figures.own_p50_ms:.1f} p99 {figures.own_p99_ms:.1f} ms, "
-        f"{figures.cpu_ms_per_trade:.2f} ms CPU a trade, {figures.core_share:.0%} of a core"
+        f"{figures.cpu_ms_per_trade:.2f} ms CPU a trade, {figures.core_share:.0%} of a core "
+        f"(waited for it {figures.core_wait_share:.0%})"
     )
 
 
@@ -112,6 +113,7 @@ _COLUMNS = (
     ("p99 ms", "own_p99_ms", "{:.1f}"),
     ("CPU ms/trade", "cpu_ms_per_trade", "{:.2f}"),
     ("core", "core_share", "{:.2f}"),
+    ("wait for core", "core_wait_share", "{:.2f}"),
     ("RSS MiB", "rss_mib", "{:.0f}"),
     ("upstream core", "upstream_core_share", "{:.2f}"),
 )
@@ -135,7 +137,7 @@ def _spread(summary: Summary, name: str, form: str) -> str:
 
 
 def _line(title: str, columns: Sequence[str]) -> str:
-    return f"{title:32}" + "".join(f"{column:>22}" for column in columns)
+    return f"{title:32}" + "".join(f"{column:>24}" for column in columns)
 
 
 def _stage_lines(summaries: Summaries) -> list[str]:

@@ -59,6 +59,7 @@ def make_used(at: float, user: float, **changes: Any) -> Used:
         user_seconds=user,
         system_seconds=0.1,
         main_thread_seconds=0.0,
+        waited_seconds=0.0,
         rss_bytes=64 * 2**20,
         peak_rss_bytes=65 * 2**20,
     )
@@ -71,7 +72,7 @@ def make_evidence(*rows: Row, **changes: Any) -> Evidence:
         latency=USUAL_LATENCY,
         rows=rows,
         before=make_used(0.0, 2.0),
-        after=make_used(10.0, 2.9, system_seconds=0.2, main_thread_seconds=0.75),
+        after=make_used(10.0, 2.9, system_seconds=0.2, main_thread_seconds=0.75, waited_seconds=2.5),
         seen_before=NOTHING_SEEN,
         seen_after=seen_of(*rows),
         stages={"quote": StageFigures(count=9, p50_ms=23.0, p99_ms=31.0), "sign": StageFigures(count=9, p50_ms=0.25, p99_ms=0.5)},
@@ -89,6 +90,7 @@ def test_a_run_in_figures() -> None:
     assert (figures.own_p50_ms, figures.own_p99_ms) == (5.0, 5.0)
     assert (figures.answer_p50_ms, figures.answer_p99_ms) == (900.0, 900.0)
     assert figures.core_share == pytest.approx(0.1)
+    assert figures.core_wait_share == pytest.approx(0.25)
     assert figures.cpu_ms_per_trade == pytest.approx(20.0)
     assert figures.system_ms_per_trade == pytest.approx(2.0)
     assert figures.journal_thread_ms_per_trade == pytest.approx(5.0)
@@ -191,10 +193,13 @@ def test_medians_and_spread_of_several_runs() -> None:
 def test_proc_is_read_whatever_the_command_is_called() -> None:
     """A parenthesis or a space in its name moves no field."""
     stat = "42 (py) thon) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 2 0 1 1 1"
-    used = parse_used(stat, main_thread=stat, status="Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n", at=1.0)
+    status = "Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n"
+    used = parse_used(stat, main_thread=stat, status=status, schedule="7 1500000000 9\n", at=1.0)
 
     assert used.user_seconds == 5 * used.system_seconds
     assert used.main_thread_seconds == used.cpu_seconds
+    assert used.waited_seconds == 1.5
+    assert parse_used(stat, main_thread=stat, status=status, schedule="", at=1.0).waited_seconds == 0.0
     assert (used.rss_bytes, used.peak_rss_bytes) == (2**20, 2**21)
 
 

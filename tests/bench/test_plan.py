@@ -31,6 +31,7 @@ FIGURES = Figures(
     answer_p50_ms=900.0,
     answer_p99_ms=950.0,
     core_share=0.5,
+    core_wait_share=0.01,
     cpu_ms_per_trade=5.0,
     system_ms_per_trade=0.5,
     journal_thread_ms_per_trade=0.2,
