@@ -124,7 +124,7 @@ def _figures(evidence: Evidence) -> Figures:
     own = span([max(0.0, row.broadcast_us / 1e3 - waits_before_broadcast_ms(evidence.latency)) for row in good])
     broadcast = span(_broadcasts_ms(good, evidence.seen_after))
     answer = span([(row.ended_unix_ns - row.started_unix_ns) / NS_PER_MS for row in good])
-    elapsed, per_trade = after.at - before.at, 1e3 / max(1, len(rows))
+    elapsed, per_trade = after.at - before.at, 1e3 / max(1, len(good))
     cpu = after.cpu_seconds - before.cpu_seconds
     main_thread = after.main_thread_seconds - before.main_thread_seconds
     return Figures(
