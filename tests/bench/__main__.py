@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     voice = Voice(as_json=arguments.json)
     rig, without = _rig(localnet=arguments.localnet)
-    voice.tell(f"upstream: {'../shared/bench/upstream' if rig.program else f'localnet ({without})'}; {rig.cores.text()}")
+    upstream = "../shared/bench/upstream" if rig.program else f"localnet ({without})"
+    voice.tell(f"upstream: {upstream}; {rig.cores.text(localnet=rig.program is None)}")
     if arguments.profile:
         return _profile(arguments, rig=rig, voice=voice)
     plan = _plan(arguments, rig)
@@ -128,8 +129,12 @@ def _conclude(results: Results, trees: Sequence[Tree], *, judged: bool, rig: Rig
         for tree in trees
     ]
     lies = [lie for cells in results.values() for runs in cells.values() for result in runs for lie in result.lies]
-    verdicts = judge(measured[0].summaries)
-    facts = {"upstream": "stand-in" if rig.program else "localnet", "ran": rig.cores.text(), **machine_facts()}
+    verdicts = judge(measured[0].summaries) if rig.program else []  # the limits are set for the stand-in
+    facts = {
+        "upstream": "stand-in" if rig.program else "localnet",
+        "ran": rig.cores.text(localnet=rig.program is None),
+        **machine_facts(),
+    }
     last = as_json(measured[0], facts=facts, verdicts=verdicts, lies=lies)
     for one in measured:
         voice.tell("\n" + table_text(one))

@@ -29,10 +29,12 @@ class Cores:
         """What to put before a command."""
         return [] if core is None else ["taskset", "-c", str(core)]
 
-    def text(self) -> str:
+    def text(self, *, localnet: bool) -> str:
         """For people."""
         if self.daemon is None:
             return "nothing is pinned (taskset and two cores are needed)"
+        if localnet:
+            return f"daemon on core {self.daemon}; caller on core {self.others}; the localnet on any"
         return f"daemon on core {self.daemon}; upstream (GOMAXPROCS=1) and caller on core {self.others}"
 
 
