@@ -15,7 +15,7 @@ from executor.rpc import trade_executor_pb2 as pb
 from tests.bench.places import Cores, Tree
 from tests.bench.upstreams import Upstream
 from tests.support.callers import connected
-from tests.support.localnet import wait_until
+from tests.support.waiting import wait_until
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 60.0

@@ -11,7 +11,7 @@ from statistics import median
 
 from attrs import asdict, field, fields, frozen
 
-from executor.ops.metrics import nearest_rank
+from executor.percentile import nearest_rank
 from tests.bench.daemon import StageFigures, Used
 from tests.bench.load import Row
 from tests.bench.upstreams import Latency, Seen
