@@ -78,7 +78,7 @@ def serving(*words: str, listen: str | None = "127.0.0.1:0", environment: Mappin
             process.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon() -> Iterator[Served]:
     """`executor serve --localnet`, when it trades."""
     with serving("--localnet", "--slot-ms", "50") as served:

@@ -1,4 +1,4 @@
-"""One validator for every test that needs a real one: it takes a quarter of a minute and a core to start."""
+"""One validator for every test that needs a real one, and for no other: it takes a quarter of a minute to start, and a core."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from executor.cli.demo.validator import NoValidator, Validator, find_validator, 
 from tests.real_node.conformance import SEED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def validator_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     """Whatever runs beside the tests of this folder."""
     with Children(tmp_path_factory.mktemp("validator"), Interruption()) as children:
         yield children
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def validator(validator_children: Children) -> Validator:
     """A validator with the localnet's genesis; the conformance test comes first, since it wants pools that nobody traded in."""
     folder = validator_children.folder
