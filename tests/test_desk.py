@@ -148,11 +148,11 @@ async def test_a_request_that_a_crash_left_unsigned_is_known_to_have_failed(
 
 async def test_a_caller_that_leaves_ends_nothing_but_its_wait(chain: Localnet, place: Place, wallet: Keypair) -> None:
     """A caller's deadline and a caller's cancellation: the trades go on, and GetTrade tells how they ended."""
-    chain.order("late-landing", target="node", operation="sendTransaction", count=4, slots=20)
+    chain.order("late-landing", target="node", operation="sendTransaction", count=4, slots=100)
     async with running(place, wallet, confirmation={"resend_seconds": NEVER}) as daemon:
         impatient, cancelled = make_request("impatient", "SOL", "USDC", 1), make_request("cancelled", "SOL", "USDC", 1)
         with pytest.raises(Refused) as late:
-            await in_thread(lambda: daemon.caller.execute(impatient, seconds=0.15))
+            await in_thread(lambda: daemon.caller.execute(impatient, seconds=1.0))
         await _call_and_cancel(daemon, cancelled)
         so_far = await daemon.get("cancelled")
         results = [await daemon.resolved(name) for name in ("impatient", "cancelled")]
