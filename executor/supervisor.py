@@ -39,10 +39,15 @@ from executor.ops.report import Report
 from executor.paths import expanded
 from executor.risk.breaker import Breaker
 from executor.risk.reservations import Reservations
+from executor.rpc import health_pb2, trade_executor_pb2
+from executor.rpc.calls import Servicer
+from executor.rpc.health import HealthService
+from executor.rpc.reflection import reflection_services
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
 from executor.stages.simulation import MARKS
 from executor.stages.validation import Rules
+from executor.status import BreakerState
 from executor.wallet.signer import Signer
 
 JOURNAL_FILE = "journal.sqlite3"
@@ -75,6 +80,7 @@ class Daemon:
     node_health: NodeHealth
     breaker: Breaker
     confirmations: Confirmations
+    health: HealthService
     server: GrpcServer
     log: Log
     _stopping: trio.Event = field(factory=trio.Event)
@@ -142,7 +148,8 @@ class Daemon:
             listener.cancel_scope.cancel()
 
     async def _drain(self) -> None:
-        """Let sent trades resolve until the drain deadline or a second signal."""
+        """Let sent trades resolve until the drain deadline or a second signal. Whoever asks for the health is told first."""
+        self.health.shut_down()
         timeout = self.config.daemon.drain_timeout_seconds
         self.log.info("daemon.draining", trades_in_flight=self.desk.in_flight(), timeout_seconds=timeout)
         self._patience.deadline = trio.current_time() + timeout
@@ -217,6 +224,14 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         report=report,
         log=log,
     )
+
+    def trading_allowed() -> bool:
+        return breaker.state is BreakerState.CLOSED and not mints.missing() and not line.gate.draining
+
+    services = trade_executor_pb2.DESCRIPTOR.services_by_name
+    health = HealthService({services["TradeExecutor"].full_name: trading_allowed})
+    reflection = reflection_services(trade_executor_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+    servicers: tuple[Servicer, ...] = (TradeExecutorService(desk, log=log), health, *reflection)
     return Daemon(
         config=config,
         line=line,
@@ -229,7 +244,8 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         node_health=node_health,
         breaker=breaker,
         confirmations=confirmations,
-        server=GrpcServer(config.grpc.listen_address, TradeExecutorService(desk, log=log), log=log),
+        health=health,
+        server=GrpcServer(config.grpc.listen_address, *servicers, log=log),
         log=log,
     )
 

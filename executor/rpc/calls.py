@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import trio
 from attrs import frozen
@@ -24,6 +24,14 @@ class Servicer(Protocol):
     @property
     def service(self) -> Any:
         """The purerpc.Service with its methods."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A servicer that has streams without an end of their own."""
+
+    def end_streams(self) -> None:
+        """End them, those to come as well."""
 
 
 @frozen(kw_only=True)

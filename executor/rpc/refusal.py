@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
-from executor.errors import InvalidRequest, ReplyStatus, TradeError
+from executor.errors import Denied, ErrorCode, InvalidRequest, ReplyStatus, TradeError
 from executor.rpc.rpc_status import RpcCode, RpcStatus
 
 ERROR_DOMAIN = "executor"
@@ -20,6 +20,11 @@ _PASSING = {ReplyStatus.RESOURCE_EXHAUSTED, ReplyStatus.UNAVAILABLE}
 def refusal(error: TradeError, status: ReplyStatus) -> RpcStatus:
     """The status that tells a caller why its request was refused."""
     return RpcStatus(RpcCode[status.name], error.message, details=tuple(_details(error, status)))
+
+
+def draining() -> RpcStatus:
+    """The status of whatever comes, or has no end of its own, when the daemon shuts down."""
+    return refusal(Denied(ErrorCode.EXECUTOR_DRAINING, "the executor is shutting down"), ReplyStatus.UNAVAILABLE)
 
 
 def _details(error: TradeError, status: ReplyStatus) -> Iterator[Message]:

@@ -8,6 +8,7 @@ the rest is in this package, each part with its reason:
     session     one connection: time and bytes   head, body  what a caller sends, read strictly and bounded
     connection  its HTTP/2 state                 stream      one call's messages
     calls       from a stream to its status      rpc_status  how a call ends
+    health, reflection                           gRPC's standard services, which purerpc has not
 """
 
 import errno
@@ -17,12 +18,11 @@ from contextlib import suppress
 
 import trio
 
-from executor.errors import Denied, ErrorCode, ReplyStatus
 from executor.log import Log
-from executor.rpc.calls import Calls, Servicer
+from executor.rpc.calls import Calls, Lasting, Servicer
 from executor.rpc.limits import ServerLimits
 from executor.rpc.listener import bound_address, host_and_port, open_listener, unix_path
-from executor.rpc.refusal import refusal
+from executor.rpc.refusal import draining
 from executor.rpc.rpc_status import RpcCode, RpcStatus
 from executor.rpc.session import Peer, Session
 
@@ -56,6 +56,7 @@ class GrpcServer:
         self._ssl_context = ssl_context
         if ssl_context is not None:
             ssl_context.set_alpn_protocols(["h2"])  # gRPC clients insist on it
+        self._lasting = [servicer for servicer in servicers if isinstance(servicer, Lasting)]
         self._calls = Calls(servicers, limits=self._limits, log=log)
         self._sessions: set[Session] = set()
         self._no_sessions = trio.Event()
@@ -101,8 +102,9 @@ class GrpcServer:
         # First ask callers to go elsewhere while their calls are still served, then refuse: nothing that was on its way is lost.
         self._announce_end(final=False)
         await trio.sleep(self._limits.settle_seconds)
-        draining = Denied(ErrorCode.EXECUTOR_DRAINING, "the executor is shutting down")
-        self._calls.refuse_new(refusal(draining, ReplyStatus.UNAVAILABLE))
+        self._calls.refuse_new(draining())
+        for servicer in self._lasting:
+            servicer.end_streams()
         self._announce_end(final=True)
         with trio.move_on_after(grace_seconds) as grace:
             await self._calls.wait_for_none()
