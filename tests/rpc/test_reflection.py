@@ -70,11 +70,8 @@ async def test_a_stock_client_learns_every_service_and_its_messages() -> None:
     def learn(channel: grpc.Channel) -> tuple[list[str], Any, list[Any]]:
         database = ProtoReflectionDescriptorDatabase(channel)
         pool = DescriptorPool(database)
-        return (
-            list(database.get_services()),
-            pool.FindServiceByName(SERVED[3]),
-            pool.FindMessageTypeByName(f"{SERVED[0]}CheckRequest"),
-        )
+        found = [pool.FindMessageTypeByName(name) for name in ("grpc.health.v1.HealthCheckRequest", "google.rpc.RetryInfo")]
+        return list(database.get_services()), pool.FindServiceByName(SERVED[3]), found
 
     async with reflecting() as served, channel_to(served.address) as channel:
         services, trade, found = await in_thread(lambda: learn(channel))
