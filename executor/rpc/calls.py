@@ -118,6 +118,7 @@ async def _converse(stream: Stream, method: Any, call: Call) -> None:
     request = await stream.receive_only_message() if one_request else _Requests(stream)
     # A call that was given up or is too late by now must not begin: what it asks for may cost money.
     await trio.lowlevel.checkpoint_if_cancelled()
+    stream.admitted = True
     answer = method.method_fn(request, request=call)
     if one_reply:
         await stream.send_message(await answer)
@@ -137,6 +138,7 @@ class _Requests:
         return self
 
     async def __anext__(self) -> Message:
+        await trio.lowlevel.checkpoint()  # thousands may have come in one frame
         message: Message | None = await self.stream.receive_message()
         if message is None:
             raise StopAsyncIteration

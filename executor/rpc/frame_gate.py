@@ -4,7 +4,8 @@ h2 answers every frame that is legal, however many come: pings, settings, resets
 costs 10 to 150 us here and next to nothing there. So every frame takes from a credit, which time and answered calls refill. A
 caller that works earns more than it uses; one that only makes work for us is cut off.
 
-The gate also cuts what was received into turns of a few frames, after each of which other connections run.
+The gate also cuts what was received into turns that cost little, after each of which other connections run, and tells who has
+earned to be read at once: the others are read in a lane that they share (`lane.py`).
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from executor.rpc.limits import ServerLimits
 PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
-FRAMES_PER_TURN = 32
+FRAMES_PER_TURN = 32  # or what costs as much
 
 # RFC 9113, sections 6 and 7
 HEADERS, SETTINGS, CONTINUATION = 1, 4, 9
@@ -45,6 +46,8 @@ class FrameGate:
     _credit: float = field(init=False)
     greeted: bool = field(init=False, default=False)
     """The peer has sent its settings, with which every HTTP/2 client begins."""
+    proven: bool = field(init=False, default=False)
+    """The peer has had an answer that a handler gave."""
     _bytes_to_skip: int = field(init=False, default=PREFACE_BYTES)
     _frame_header: bytearray = field(init=False, factory=bytearray)
     _block_bytes: int = field(init=False, default=0)
@@ -53,19 +56,24 @@ class FrameGate:
         self._credit = self.limits.frame_burst
 
     def earn(self, frames: int) -> None:
-        """Add to the peer's credit."""
+        """Add to the credit of a peer that had an answer."""
+        self.proven = True
         self._credit = min(self._credit + frames, self.limits.frame_burst)
 
+    @property
+    def trusted(self) -> bool:
+        """The peer has had an answer, and has not used much more than it earned."""
+        return self.proven and self._credit >= self.limits.frame_burst - self.limits.frames_on_trust
+
     def turns(self, data: bytes, *, now: float) -> Iterator[bytes]:
-        """Yield the data again in pieces of at most FRAMES_PER_TURN frames; raise AbusiveConnection at a limit."""
+        """Yield the data again in pieces that cost about FRAMES_PER_TURN frames at most; raise AbusiveConnection at a limit."""
         self._refill(now)
         begin = at = frames = 0
         while at < len(data):
             at += self._skip(len(data) - at) or self._read_header(data[at : at + FRAME_HEADER_BYTES])
             if len(self._frame_header) == FRAME_HEADER_BYTES:
-                self._admit_frame()
-                frames += 1
-            if frames == FRAMES_PER_TURN:
+                frames += self._admit_frame()
+            if frames >= FRAMES_PER_TURN:
                 yield data[begin:at]
                 begin, frames = at, 0
         if begin < len(data):
@@ -87,17 +95,20 @@ class FrameGate:
         self._frame_header += data[:step]
         return step
 
-    def _admit_frame(self) -> None:
+    def _admit_frame(self) -> int:
+        """Let a frame pass; return what it costs."""
         length, kind, flags = int.from_bytes(self._frame_header[:3]), self._frame_header[3], self._frame_header[4]
         self._frame_header.clear()
         self._bytes_to_skip = length
         if length > MAX_FRAME_BYTES:
             # h2 3.2 looks at the length only after it has buffered the whole frame, up to 16 MiB.
             raise AbusiveConnection("a frame is larger than announced", FRAME_SIZE_ERROR)
-        self._charge(1 + length // _BYTES_PER_FRAME.get(kind, MAX_FRAME_BYTES + 1))
+        cost = 1 + length // _BYTES_PER_FRAME.get(kind, MAX_FRAME_BYTES + 1)
+        self._charge(cost)
         self.greeted = self.greeted or kind == SETTINGS
         if kind in (HEADERS, CONTINUATION):
             self._count_block(length, ended=bool(flags & END_HEADERS))
+        return cost
 
     def _charge(self, frames: int) -> None:
         self._credit -= frames

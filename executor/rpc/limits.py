@@ -10,6 +10,7 @@ class ServerLimits:
     """The bounds of the gRPC server. Beyond them a call is refused, or a connection cut; nothing is buffered."""
 
     connections: int = 256
+    """One too many takes the place of one that was never answered and asks for nothing; otherwise it is closed."""
     calls_in_flight: int = 1024
     """In all connections together."""
     streams_per_connection: int = 256
@@ -30,6 +31,8 @@ class ServerLimits:
 
     frame_burst: int = 2_000
     """HTTP/2 frames that a peer may send at once. The rates below refill it; who uses it up is cut off."""
+    frames_on_trust: int = 500
+    """How many of them a peer that was answered before is read at once. Beyond, it waits in the lane with all who were not."""
     frames_per_second: int = 200
     frames_per_answer: int = 16
     frames_per_message: int = 4

@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2
 from executor.rpc import reflection_v1_pb2 as pb
 from executor.rpc import reflection_v1alpha_pb2
 from executor.rpc.calls import Servicer
+from executor.rpc.lane import Lane
 from executor.rpc.refusal import draining
 from executor.rpc.rpc_status import RpcCode, RpcStatus
 
@@ -69,6 +70,8 @@ class _Reflection:
 
     _name: str
     _files: Files
+    _lane: Lane = field(init=False, factory=Lane)
+    """A person with a tool is in no hurry, and an answer costs as much as a call."""
     _waits: set[trio.CancelScope] = field(init=False, factory=set)
     _conversations: int = field(init=False, default=0)
     _ended: bool = field(init=False, default=False)
@@ -91,7 +94,9 @@ class _Reflection:
         self._conversations += 1
         try:
             while (request := await self._next(requests)) is not None:
-                yield answer(request, self._files)
+                async with self._lane.turn():
+                    reply = answer(request, self._files)
+                yield reply
         finally:
             self._conversations -= 1
 

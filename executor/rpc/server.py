@@ -5,7 +5,8 @@ frame end every call of a connection without a word. What of it is sound is used
 the rest is in this package, each part with its reason:
 
     listener    where callers connect            frame_gate  floods, before h2 sees them
-    session     one connection: time and bytes   head, body  what a caller sends, read strictly and bounded
+    session     one connection: time and bytes   lane        peers that have earned nothing share it
+    head, body  what a caller sends, read strictly and bounded
     connection  its HTTP/2 state                 stream      one call's messages
     calls       from a stream to its status      rpc_status  how a call ends
     health, reflection                           gRPC's standard services, which purerpc has not
@@ -20,6 +21,7 @@ import trio
 
 from executor.log import Log
 from executor.rpc.calls import Calls, Lasting, Servicer
+from executor.rpc.lane import Lane
 from executor.rpc.limits import ServerLimits
 from executor.rpc.listener import bound_address, host_and_port, open_listener, unix_path
 from executor.rpc.refusal import draining
@@ -58,7 +60,8 @@ class GrpcServer:
             ssl_context.set_alpn_protocols(["h2"])  # gRPC clients insist on it
         self._lasting = [servicer for servicer in servicers if isinstance(servicer, Lasting)]
         self._calls = Calls(servicers, limits=self._limits, log=log)
-        self._sessions: set[Session] = set()
+        self._lane = Lane()
+        self._sessions: dict[Session, None] = {}  # in the order of their coming
         self._no_sessions = trio.Event()
         self._accepting = trio.CancelScope()
         self._is_full = False
@@ -143,12 +146,23 @@ class GrpcServer:
             except OSError as error:
                 await self._survive(error)
                 continue
-            if len(self._sessions) < self._limits.connections:
-                self._is_full = False
+            if self._has_room():
                 self._begin(stream, sessions)
             else:
                 stream.socket.close()
                 self._note_full()
+
+    def _has_room(self) -> bool:
+        """Whether one more connection may be; a place may have to be cleared for it."""
+        if len(self._sessions) < self._limits.connections:
+            self._is_full = False
+            return True
+        expendable = next((session for session in self._sessions if session.is_expendable), None)
+        if expendable is None:
+            return False
+        expendable.cut()
+        del self._sessions[expendable]
+        return True
 
     async def _survive(self, error: OSError) -> None:
         pause_seconds = _PAUSE_SECONDS.get(error.errno or 0)
@@ -167,11 +181,16 @@ class GrpcServer:
         if self._ssl_context is not None:
             transport = trio.SSLStream(stream, self._ssl_context, server_side=True, https_compatible=True)
         session = Session(
-            transport, peer=Peer(address=_peer_address(stream)), answer=self._calls.answer, limits=self._limits, log=self._log
+            transport,
+            peer=Peer(address=_peer_address(stream)),
+            answer=self._calls.answer,
+            lane=self._lane,
+            limits=self._limits,
+            log=self._log,
         )
         if not self._sessions:
             self._no_sessions = trio.Event()
-        self._sessions.add(session)  # before its task runs: a drain in between has to know it
+        self._sessions[session] = None  # before its task runs: a drain in between has to know it
         sessions.start_soon(self._serve, session, stream)
 
     async def _serve(self, session: Session, stream: trio.SocketStream) -> None:
@@ -182,7 +201,7 @@ class GrpcServer:
             self._log.error("rpc.connection_failed", peer=session.peer.address, exc_info=error)
         finally:
             stream.socket.close()
-            self._sessions.discard(session)
+            self._sessions.pop(session, None)
             if not self._sessions:
                 self._no_sessions.set()
 

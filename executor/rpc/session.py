@@ -26,6 +26,7 @@ from executor.rpc.connection import (
 )
 from executor.rpc.frame_gate import AbusiveConnection, FrameGate
 from executor.rpc.head import CallHead
+from executor.rpc.lane import Lane
 from executor.rpc.limits import ServerLimits
 from executor.rpc.rpc_status import RpcStatus
 from executor.rpc.stream import Stream
@@ -52,10 +53,13 @@ Answer = Callable[[Stream, CallHead, Peer], Awaitable[None]]
 class Session:
     """A connection being served. `run` is its whole life; the other methods may be called at any time."""
 
-    def __init__(self, transport: trio.abc.Stream, *, peer: Peer, answer: Answer, limits: ServerLimits, log: Log) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, *, peer: Peer, answer: Answer, lane: Lane, limits: ServerLimits, log: Log
+    ) -> None:
         self.peer = peer
         self._transport = transport
         self._answer = answer
+        self._lane = lane
         self._limits = limits
         self._log = log.bind(peer=peer.address)
         self._connection = Connection(limits)
@@ -95,6 +99,15 @@ class Session:
         """End every open call with this status."""
         for stream in self._streams.values():
             stream.end(status)
+
+    @property
+    def is_expendable(self) -> bool:
+        """The peer was never answered, and no handler works for it."""
+        return not self._gate.proven and not any(stream.admitted for stream in self._streams.values())
+
+    def cut(self) -> None:
+        """End at once, without a word."""
+        self._life.cancel()
 
     def close(self) -> None:
         """Stop reading, cancel what is open, send what is ready, and part."""
@@ -144,10 +157,8 @@ class Session:
         try:
             while data := await self._receive():
                 for turn in self._gate.turns(data, now=trio.current_time()):
-                    for event in self._connection.receive_data(turn):
-                        self._take(event, calls)
+                    await self._take_turn(turn, calls)
                     await self.flush()
-                    await trio.lowlevel.checkpoint()
         except _PEER_IS_GONE:
             return
         except AbusiveConnection as abuse:
@@ -155,6 +166,19 @@ class Session:
             self._log.warning("rpc.connection_cut", problem=str(abuse))
         except ProtocolError as error:
             self._log.warning("rpc.connection_cut", problem=f"{type(error).__name__}: {error}")
+
+    async def _take_turn(self, turn: bytes, calls: trio.Nursery) -> None:
+        if self._gate.trusted:
+            self._take_in(turn, calls)
+            await trio.lowlevel.checkpoint()
+            return
+        async with self._lane.turn():
+            self._take_in(turn, calls)
+            await trio.lowlevel.checkpoint()  # the handlers that begin by it belong to the turn
+
+    def _take_in(self, turn: bytes, calls: trio.Nursery) -> None:
+        for event in self._connection.receive_data(turn):
+            self._take(event, calls)
 
     async def _receive(self) -> bytes:
         """Wait for bytes; return none when the peer has left, or has been silent for too long without a call."""

@@ -40,6 +40,8 @@ class Stream(GRPCProtoStream):  # type: ignore[misc]  # purerpc has no types
         """Bounds the answering: whoever answers enters it and sets its deadline."""
         self.gone = False
         """Nobody waits for the answer any more."""
+        self.admitted = False
+        """A handler works, or has worked, for it."""
         self.ended_with: RpcStatus | None = None
         """The status that `end` ordered."""
         self._connection = connection
@@ -134,4 +136,5 @@ class Stream(GRPCProtoStream):  # type: ignore[misc]  # purerpc has no types
             self._connection.answer(
                 self._stream_id, status, response_started=self._response_started, request_ended=self.body.ended
             )
-            self._output.earn(self._limits.frames_per_answer)
+            if self.admitted:  # a refusal earns nothing: there are floods of calls that have to be refused
+                self._output.earn(self._limits.frames_per_answer)

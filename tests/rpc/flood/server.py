@@ -1,0 +1,95 @@
+"""The daemon's gRPC edge as `executor serve` has it, above a desk that answers at once: `python -m tests.rpc.flood.server`.
+
+So what a caller measures is the edge and nothing else. One method more tells what the process holds.
+"""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import purerpc
+import trio
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import Struct
+
+from executor.log import make_log
+from executor.model import Outcome, OutcomeStatus, TradeRequest
+from executor.rpc import health_pb2, trade_executor_pb2
+from executor.rpc.health import HealthService
+from executor.rpc.reflection import reflection_services
+from executor.rpc.server import GrpcServer
+from executor.rpc.service import TradeExecutorService
+from executor.status import ExecutorStatus
+
+TRADING = "trade_executor.v1.TradeExecutor"
+BYTES_PER_KIB = 1024
+
+
+class Desk:
+    """Answers every request with a success."""
+
+    async def execute(self, request: TradeRequest) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        return Outcome(request_id=request.request_id, status=OutcomeStatus.SUCCESS, signature="5" * 88)
+
+    async def find(self, request_id: str) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        return Outcome(request_id=request_id, status=OutcomeStatus.PENDING)
+
+    def status(self) -> ExecutorStatus:
+        raise NotImplementedError
+
+
+@attrs.define
+class Inspection:
+    """Tells what the process holds."""
+
+    server: GrpcServer | None = None
+
+    @property
+    def service(self) -> Any:
+        service = purerpc.Service("test.v1.Inspection")
+        service.add_method("Figures", self.figures, purerpc.RPCSignature(purerpc.Cardinality.UNARY_UNARY, Empty, Struct))
+        return service
+
+    async def figures(self, _message: Empty) -> Struct:
+        assert self.server is not None
+        figures = Struct()
+        figures.update(
+            {
+                "tasks": trio.lowlevel.current_statistics().tasks_living,
+                "descriptors": sum(1 for _ in Path("/proc/self/fd").iterdir()),
+                "resident_kib": _resident_kib(),
+                "connections": self.server.connections,
+                "calls": self.server.calls_in_flight,
+                "cpu_seconds": time.process_time(),
+            }
+        )
+        return figures
+
+
+def _resident_kib() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1])
+
+
+async def main() -> None:
+    """Print the address and serve until SIGTERM."""
+    log = make_log(stream=sys.stderr, level="info", now_ns=time.time_ns)
+    inspection = Inspection()
+    reflection = reflection_services(trade_executor_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+    trading = TradeExecutorService(Desk(), log=log)
+    server = GrpcServer("127.0.0.1:0", trading, HealthService({TRADING: lambda: True}), *reflection, inspection, log=log)
+    inspection.server = server
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            print(await nursery.start(server.serve), flush=True)
+            await anext(aiter(signals))
+            await server.drain(1.0)
+
+
+if __name__ == "__main__":
+    trio.run(main)
