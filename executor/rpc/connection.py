@@ -1,7 +1,7 @@
 """One HTTP/2 connection of the server, without I/O: bytes in, events out, answers in, bytes out.
 
 It is purerpc's, with these differences, each of which its parts cannot be configured for:
-- headers are checked by `head.py`, so that a malformed call ends alone;
+- headers are checked by `head.py`, so that a malformed call ends alone; `header_decoder.py` bounds the work that they make;
 - message bodies are handed on as bytes (`body.py`);
 - a reset is an event;
 - settings are bounded, the peer's too;
@@ -23,6 +23,7 @@ from purerpc.grpclib.events import RequestEnded, WindowUpdated
 
 from executor.rpc.frame_gate import MAX_FRAME_BYTES
 from executor.rpc.head import CallHead, parse_head
+from executor.rpc.header_decoder import HeaderDecoder
 from executor.rpc.limits import ServerLimits
 from executor.rpc.rpc_status import RpcStatus
 
@@ -94,6 +95,7 @@ class Connection(GRPCConnection):  # type: ignore[misc]  # purerpc has no types
         config.validate_inbound_headers = config.normalize_inbound_headers = False
         self.h2_connection = _Http2(config)
         self._set_h2_connection_local_settings()
+        self.h2_connection.decoder = HeaderDecoder(self._limits.header_list_bytes)
         self.h2_connection.decoder.max_header_list_size = 2 * self._limits.header_block_bytes
         self.h2_connection.initiate_connection()
         self.h2_connection.increment_flow_control_window(self._limits.unread_bytes_per_connection - DEFAULT_WINDOW_BYTES)

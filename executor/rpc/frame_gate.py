@@ -18,6 +18,7 @@ PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
 FRAMES_PER_TURN = 32  # or what costs as much
+FRAMES_PER_LANE_TURN = 8  # everybody else waits for one of these, and a call for several in a row
 
 # RFC 9113, sections 6 and 7
 HEADERS, SETTINGS, CONTINUATION = 1, 4, 9
@@ -66,14 +67,14 @@ class FrameGate:
         return self.proven and self._credit >= self.limits.frame_burst - self.limits.frames_on_trust
 
     def turns(self, data: bytes, *, now: float) -> Iterator[bytes]:
-        """Yield the data again in pieces that cost about FRAMES_PER_TURN frames at most; raise AbusiveConnection at a limit."""
+        """Yield the data again in pieces that cost a few frames each; raise AbusiveConnection at a limit."""
         self._refill(now)
         begin = at = frames = 0
         while at < len(data):
             at += self._skip(len(data) - at) or self._read_header(data[at : at + FRAME_HEADER_BYTES])
             if len(self._frame_header) == FRAME_HEADER_BYTES:
                 frames += self._admit_frame()
-            if frames >= FRAMES_PER_TURN:
+            if frames >= (FRAMES_PER_TURN if self.trusted else FRAMES_PER_LANE_TURN):
                 yield data[begin:at]
                 begin, frames = at, 0
         if begin < len(data):

@@ -22,7 +22,7 @@ class ServerLimits:
     """The largest reply message: what stock clients accept by default."""
     header_list_bytes: int = 16 * KIB
     """The metadata of a call, as HTTP/2 counts it. More fails the call."""
-    header_block_bytes: int = 128 * KIB
+    header_block_bytes: int = 80 * KIB
     """The metadata of a call as it arrives. More fails the connection: the rest cannot be decoded without it."""
     unread_bytes_per_connection: int = 512 * KIB
     """What a peer may send of message bodies before they were read; the HTTP/2 window of the connection."""

@@ -26,6 +26,7 @@ MAX_CONVERSATIONS = 16
 REQUEST_SECONDS = 10.0
 """How long a conversation may be silent."""
 
+_SHARE = 0.03
 _MANY_FOR_MANY = purerpc.Cardinality.STREAM_STREAM
 
 
@@ -70,7 +71,7 @@ class _Reflection:
 
     _name: str
     _files: Files
-    _lane: Lane = field(init=False, factory=Lane)
+    _lane: Lane = field(init=False, factory=lambda: Lane(_SHARE))
     """A person with a tool is in no hurry, and an answer costs as much as a call."""
     _waits: set[trio.CancelScope] = field(init=False, factory=set)
     _conversations: int = field(init=False, default=0)

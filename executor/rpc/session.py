@@ -32,6 +32,7 @@ from executor.rpc.rpc_status import RpcStatus
 from executor.rpc.stream import Stream
 
 RECEIVE_BYTES = 16_384
+CALLS_PER_TURN = 8
 MAX_LINGERING_BYTES = 1 << 20
 
 _PEER_IS_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -84,7 +85,7 @@ class Session:
                 async with trio.open_nursery() as calls:
                     with self._reading:
                         await self._read(calls)
-                    calls.cancel_scope.cancel()
+                    await self._give_up_calls()
                 self._parting = True
                 self._wanted.set()
                 writing.cancel_scope.deadline = trio.current_time() + self._limits.part_seconds
@@ -139,7 +140,7 @@ class Session:
                 with trio.fail_after(self._limits.send_seconds):
                     await self._transport.send_all(data)
         except (*_PEER_IS_GONE, trio.TooSlowError):
-            self._life.cancel()
+            self._reading.cancel()
 
     async def _next_output(self) -> bytes:
         self._bytes_in_hand = 0
@@ -222,6 +223,14 @@ class Session:
             return
         stream = self._streams[call.stream_id] = Stream(self._connection, call.stream_id, self, self._limits)
         calls.start_soon(self._call, stream, call.head)
+
+    async def _give_up_calls(self) -> None:
+        """Cancel what is open, a few calls at a time: hundreds would all run at once, and keep every other connection waiting."""
+        for number, stream in enumerate(tuple(self._streams.values()), 1):
+            stream.reset()
+            if number % CALLS_PER_TURN == 0:
+                async with self._lane.turn():
+                    await trio.lowlevel.checkpoint()
 
     async def _call(self, stream: Stream, head: CallHead) -> None:
         try:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAMES_PER_TURN, AbusiveConnection, FrameGate
+from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAMES_PER_LANE_TURN, FRAMES_PER_TURN, AbusiveConnection, FrameGate
 from executor.rpc.limits import ServerLimits
 from tests.rpc.raw_peer import HEADERS, PING, PREFACE, SETTINGS, frame, headers, settings
 
@@ -13,8 +13,10 @@ A_PING = frame(PING, payload=bytes(8))
 
 
 def gate(limits: ServerLimits = LIMITS) -> FrameGate:
-    """A gate at time 0."""
-    return FrameGate(limits=limits, now=0.0)
+    """A gate at time 0, of a peer that was answered before."""
+    one = FrameGate(limits=limits, now=0.0)
+    one.earn(0)
+    return one
 
 
 frames = st.builds(frame, st.sampled_from([0, 2, 3, 6, 8, 77]), st.integers(0, 9), st.binary(max_size=40))
@@ -41,6 +43,27 @@ def test_every_byte_passes_however_it_is_cut(sent: list[bytes], cuts: st.DataObj
 def test_a_turn_ends_after_its_frames(sent: bytes) -> None:
     """What arrives at once is handed on in turns."""
     assert len(list(gate().turns(PREFACE + sent, now=0.0))) == 3
+
+
+def test_a_peer_without_an_answer_has_short_turns_and_no_trust() -> None:
+    """Until it is answered, what arrives is handed on in smaller pieces."""
+    one = FrameGate(limits=LIMITS, now=0.0)
+
+    assert len(list(one.turns(PREFACE + frame(77) * 32, now=0.0))) == 32 // FRAMES_PER_LANE_TURN
+    assert not one.trusted
+
+
+def test_trust_is_lost_by_unanswered_frames_and_comes_back() -> None:
+    """Who uses more than it earns is no longer trusted, until time or answers have given it back."""
+    one = gate(ServerLimits(frames_on_trust=50, frames_per_second=10))
+    trusted = []
+    for pings, seconds in ((50, 0.0), (1, 0.0), (0, 0.1), (20, 0.1), (1, 5.0)):
+        list(one.turns(A_PING * pings, now=seconds))
+        trusted.append(one.trusted)
+    list(one.turns(A_PING * 20, now=5.0))
+    one.earn(20)
+
+    assert [*trusted, one.trusted] == [True, False, True, False, True, True]
 
 
 def test_time_refills_the_credit_up_to_the_burst() -> None:
