@@ -18,16 +18,19 @@ PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
 FRAMES_PER_TURN = 32  # or what costs as much
-FRAMES_PER_LANE_TURN = 8  # everybody else waits for one of these, and a call for several in a row
+FRAMES_PER_LANE_TURN = 16  # everybody else waits for one of these, and a call for several in a row
 
 # RFC 9113, sections 6 and 7
-HEADERS, SETTINGS, CONTINUATION = 1, 4, 9
+DATA, HEADERS, SETTINGS, CONTINUATION = 0, 1, 4, 9
 END_HEADERS = 0x4
 FRAME_SIZE_ERROR, ENHANCE_YOUR_CALM = 0x6, 0xB
 
 # What a frame costs beyond 1, by its kind: a frame for so many bytes. Decoding headers takes some 0.5 us a byte, and every
 # single setting is worked on.
 _BYTES_PER_FRAME = {HEADERS: 128, CONTINUATION: 128, SETTINGS: 6}
+
+# Who asks for nothing is found out sooner: before its first answer a client has little to say but calls.
+_FACTOR_BEFORE_ANSWER = 4
 
 
 class AbusiveConnection(Exception):
@@ -105,6 +108,8 @@ class FrameGate:
             # h2 3.2 looks at the length only after it has buffered the whole frame, up to 16 MiB.
             raise AbusiveConnection("a frame is larger than announced", FRAME_SIZE_ERROR)
         cost = 1 + length // _BYTES_PER_FRAME.get(kind, MAX_FRAME_BYTES + 1)
+        if not self.proven and kind not in (DATA, HEADERS):
+            cost *= _FACTOR_BEFORE_ANSWER
         self._charge(cost)
         self.greeted = self.greeted or kind == SETTINGS
         if kind in (HEADERS, CONTINUATION):

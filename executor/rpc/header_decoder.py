@@ -1,8 +1,8 @@
 """HPACK with a bound on the work that one header block can make.
 
 hpack unfolds Huffman strings a byte at a time, 15 ms for the largest block that is taken in, and nobody is served meanwhile. So
-those that are folded and still larger than what a call may bring are not unfolded: that call is refused for its size all the same,
-and the connection goes on.
+those that are folded and still larger than what a call may bring are not unfolded: that call is refused for its size all the
+same, and the connection goes on.
 
 Only the table that both sides keep must not suffer: a string that enters it has to be unfolded, unless it is too large for it.
 Who sends much of those loses the connection (GOAWAY), as nothing after them could be read.

@@ -1,9 +1,9 @@
 """Where peers wait whose work for us is not work for a caller: one turn at a time, for a share of the processor.
 
-Without it, each hostile connection would get as much of the processor as a well-behaved one, and fifty of them fifty times as much.
-So whoever has not been answered yet, or has used much more than it earned, shares one lane with all of its kind. However many they
-are, together they get a share, and nobody else waits for more than one of their turns. A burst passes without waiting, so that new
-callers feel the lane only in a flood. Trio has no priorities that could do this.
+Without it, each hostile connection would get as much of the processor as a well-behaved one, and fifty of them fifty times as
+much. So whoever has not been answered yet, or has used much more than it earned, shares one lane with all of its kind. However
+many they are, together they get a share, and nobody else waits for more than one of their turns. A burst passes without waiting,
+so that new callers feel the lane only in a flood. Trio has no priorities that could do this.
 """
 
 import math

@@ -14,8 +14,10 @@ the rest is in this package, each part with its reason:
 
 import errno
 import os
+import select
 import ssl
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -193,6 +195,7 @@ class GrpcServer:
             peer=Peer(address=_peer_address(stream)),
             answer=self._calls.answer,
             lane=self._lane,
+            has_left=partial(_has_left, stream),
             limits=self._limits,
             log=self._log,
         )
@@ -212,6 +215,13 @@ class GrpcServer:
             self._sessions.pop(session, None)
             if not self._sessions:
                 self._no_sessions.set()
+
+
+def _has_left(stream: trio.SocketStream) -> bool:
+    """Whether the peer has closed, which a read would tell only after all that it sent before."""
+    poll = select.poll()
+    poll.register(stream.socket.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _peer_address(stream: trio.SocketStream) -> str:

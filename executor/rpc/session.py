@@ -55,12 +55,21 @@ class Session:
     """A connection being served. `run` is its whole life; the other methods may be called at any time."""
 
     def __init__(
-        self, transport: trio.abc.Stream, *, peer: Peer, answer: Answer, lane: Lane, limits: ServerLimits, log: Log
+        self,
+        transport: trio.abc.Stream,
+        *,
+        peer: Peer,
+        answer: Answer,
+        lane: Lane,
+        has_left: Callable[[], bool],
+        limits: ServerLimits,
+        log: Log,
     ) -> None:
         self.peer = peer
         self._transport = transport
         self._answer = answer
         self._lane = lane
+        self._has_left = has_left
         self._limits = limits
         self._log = log.bind(peer=peer.address)
         self._connection = Connection(limits)
@@ -174,6 +183,8 @@ class Session:
             await trio.lowlevel.checkpoint()
             return
         async with self._lane.turn():
+            if self._has_left():
+                raise trio.BrokenResourceError  # whatever it sent before: nobody would read the answers
             self._take_in(turn, calls)
             await trio.lowlevel.checkpoint()  # the handlers that begin by it belong to the turn
 

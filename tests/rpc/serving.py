@@ -39,7 +39,7 @@ class Probe:
     """Ends `Wait`."""
     shield: bool = False
     """`Wait` ignores cancellation until it is released."""
-    to_raise: Exception | None = None
+    to_raise: BaseException | None = None
     calls: list[Call] = field(factory=list)
     begun: trio.Event = field(factory=trio.Event)
 

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR
+from executor.rpc.rpc_status import RpcCode
 from tests.rpc.raw_peer import (
     CONTINUATION,
     HEADER_TABLE_SIZE,
@@ -19,6 +20,7 @@ from tests.rpc.raw_peer import (
     data,
     frame,
     headers,
+    message,
     prefixed,
     raw_peer,
     reset,
@@ -28,6 +30,7 @@ from tests.rpc.raw_peer import (
 from tests.rpc.serving import call, channel_to, quick, serving, until
 
 OK = "0"
+DEADLINE_EXCEEDED = str(RpcCode.DEADLINE_EXCEEDED.value)
 MAX_WINDOW = 2**31 - 1
 
 FLOODS = {
@@ -233,8 +236,10 @@ async def _ask_for_replies(peer: RawPeer, *, window: int) -> None:
 @pytest.mark.slow
 async def test_a_peer_that_never_reads_is_cut_off() -> None:
     """Answers to pings are not collected for one who does not read them: it is no longer read from, then cut."""
-    limits = quick(frame_burst=10_000_000, send_seconds=0.2)
+    limits = quick(frame_burst=10_000_000, frames_on_trust=10_000_000, send_seconds=0.2)
     async with serving(limits) as served, raw_peer(served) as peer, trio.open_nursery() as nursery:
+        await peer.call(1)
+        assert (await peer.status(1))["grpc-status"] == OK
         nursery.start_soon(_send_until_cut, peer, FLOODS["ping"] * 1_000)
         await until(lambda: served.server.connections == 0)
 
@@ -267,3 +272,87 @@ async def test_far_more_streams_than_the_limit_end_the_connection() -> None:
         await peer.send(*[headers(stream_id, peer.encode(call_headers("Wait"))) for stream_id in range(1, 21, 2)])
 
         assert any(await peer.goaways())
+
+
+async def test_refused_calls_earn_nothing() -> None:
+    """Who calls only what does not exist is answered for a while, then cut off: a refusal is no proof of good will."""
+    async with serving(quick(frame_burst=200)) as served, raw_peer(served) as peer:
+        nowhere = headers(1, peer.encode(call_headers(changed={":path": "/no.Such/Method"})))[9:]
+        calls = [frame(HEADERS, number, nowhere, flags=4) + data(number, message()) for number in range(1, 401, 2)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, peer, b"".join(calls))
+            assert ENHANCE_YOUR_CALM in await peer.goaways()
+
+
+async def _send(peer: RawPeer, frames: bytes) -> None:
+    with suppress(trio.BrokenResourceError):
+        await peer.stream.send_all(frames)
+
+
+async def test_a_silent_connection_makes_room_for_a_caller() -> None:
+    """When all places are taken by peers that were never answered, the oldest of them is closed for a newcomer."""
+    async with serving(quick(connections=2)) as served, raw_peer(served) as first, raw_peer(served, greet=False) as second:
+        await until(lambda: served.server.connections == 2)
+        async with channel_to(served.address) as channel:
+            assert await call(channel, "Echo") == "x"
+            assert await first.goaways() == []
+            await second.greet()
+            await second.call(1)
+            assert (await second.status(1))["grpc-status"] == OK
+
+
+async def test_a_connection_that_is_worked_for_is_not_sacrificed() -> None:
+    """Neither an answered peer nor one whose first call is being executed has to give up its place."""
+    async with serving(quick(connections=2)) as served, raw_peer(served) as answered, raw_peer(served) as waiting:
+        await answered.call(1)
+        assert (await answered.status(1))["grpc-status"] == OK
+        await waiting.call(1, "Wait")
+        await until(lambda: served.probe.started == 2)
+        async with raw_peer(served) as third:
+            assert await third.goaways() == []
+        served.probe.release.set()
+
+        assert (await waiting.status(1))["grpc-status"] == OK
+
+
+async def test_a_peer_with_hundreds_of_calls_leaves_nothing() -> None:
+    """When it is gone, all of its handlers are cancelled and all is given back, a few at a time."""
+    async with serving() as served:
+        before = tasks()
+        async with raw_peer(served) as peer:
+            for stream_id in range(1, 401, 2):
+                await peer.call(stream_id, "Wait")
+            await until(lambda: served.probe.started == 200)
+        await until(lambda: served.server.connections == 0)
+
+        assert served.probe.cancelled == 200
+        assert tasks() == before
+
+
+async def test_a_body_that_drips_ends_its_own_call() -> None:
+    """A byte now and then does not extend the time that a request has to arrive."""
+    async with serving(quick(body_seconds=0.1)) as served, raw_peer(served) as peer, trio.open_nursery() as nursery:
+        await peer.open(1)
+        nursery.start_soon(_drip, peer)
+        assert (await peer.status(1))["grpc-status"] == DEADLINE_EXCEEDED
+        nursery.cancel_scope.cancel()
+
+        assert served.probe.started == 0
+
+
+async def _drip(peer: RawPeer) -> None:
+    while True:
+        await peer.send(data(1, b"\0", ends=False))
+        await trio.sleep(0.02)
+
+
+async def test_a_window_that_opens_by_single_bytes_lets_the_reply_through() -> None:
+    """A caller with the smallest windows gets its whole reply; another one is answered meanwhile."""
+    async with serving() as served, raw_peer(served, greet=False) as peer, channel_to(served.address) as channel:
+        await peer.greet({INITIAL_WINDOW_SIZE: 1})
+        await peer.call(1)
+        await served.begun()
+        await peer.send(*[window_update(1, 1) for _ in range(len(message()))])
+        assert await call(channel, "Echo") == "x"
+
+        assert (await peer.status(1))["grpc-status"] == OK

@@ -12,7 +12,7 @@ from executor.rpc.rpc_status import RpcCode
 from tests.rpc.raw_peer import GOAWAY, RawPeer, raw_peer
 from tests.rpc.serving import Served, call, channel_to, failure, in_thread, quick, serving, unary, until
 
-CALLERS = 16
+CALLERS = 32
 UNAVAILABLE = str(RpcCode.UNAVAILABLE.value)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAMES_PER_LANE_TURN, FRAMES_PER_TURN, AbusiveConnection, FrameGate
 from executor.rpc.limits import ServerLimits
-from tests.rpc.raw_peer import HEADERS, PING, PREFACE, SETTINGS, frame, headers, settings
+from tests.rpc.raw_peer import DATA, HEADERS, PING, PREFACE, SETTINGS, frame, headers, settings
 
 LIMITS = ServerLimits(frame_burst=100, frames_per_second=10)
 A_PING = frame(PING, payload=bytes(8))
@@ -49,8 +49,17 @@ def test_a_peer_without_an_answer_has_short_turns_and_no_trust() -> None:
     """Until it is answered, what arrives is handed on in smaller pieces."""
     one = FrameGate(limits=LIMITS, now=0.0)
 
-    assert len(list(one.turns(PREFACE + frame(77) * 32, now=0.0))) == 32 // FRAMES_PER_LANE_TURN
+    assert len(list(one.turns(PREFACE + frame(DATA, 1) * 32, now=0.0))) == 32 // FRAMES_PER_LANE_TURN
     assert not one.trusted
+
+
+def test_a_peer_without_an_answer_has_fewer_frames_that_ask_for_nothing() -> None:
+    """Until it is answered, all but HEADERS and DATA count for four."""
+    limits = ServerLimits(frame_burst=40, frames_per_second=0)
+    list(FrameGate(limits=limits, now=0.0).turns(PREFACE + frame(DATA, 1) * 40, now=0.0))
+    list(FrameGate(limits=limits, now=0.0).turns(PREFACE + frame(77) * 10, now=0.0))
+    with pytest.raises(AbusiveConnection):
+        list(FrameGate(limits=limits, now=0.0).turns(PREFACE + frame(77) * 11, now=0.0))
 
 
 def test_trust_is_lost_by_unanswered_frames_and_comes_back() -> None:

@@ -253,6 +253,7 @@ BROKEN_CONNECTIONS = {
     "DATA on a stream that was never opened": data(9, b"x"),
     "WINDOW_UPDATE on a stream that was never opened": window_update(9, 1),
     "WINDOW_UPDATE of nothing": window_update(0, 0),
+    "WINDOW_UPDATE beyond the largest window": window_update(0, 2**31 - 1),
     "HEADERS that are no HPACK": headers(1, b"\xff\xff\xff\xff\xff\xff"),
     "HEADERS on an even stream": frame(HEADERS, 2, flags=END_HEADERS),
     "HEADERS on the connection": frame(HEADERS, 0, flags=END_HEADERS),

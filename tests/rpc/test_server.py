@@ -113,6 +113,22 @@ async def test_a_bug_in_a_handler_tells_the_caller_nothing(method: str) -> None:
         assert [fields["method"] for fields in log.named("rpc.handler_failed")] == [PATH + method]
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+async def test_an_interruption_in_a_handler_ends_the_server(interruption: type[BaseException]) -> None:
+    """What is meant for the whole process is not taken for the failure of a call."""
+    with pytest.raises(BaseExceptionGroup) as raised:  # noqa: ASYNC401 - RaisesGroup is newer than the oldest pytest we allow
+        await _interrupted(interruption)
+
+    assert raised.group_contains(interruption)
+
+
+async def _interrupted(interruption: type[BaseException]) -> None:
+    async with serving() as served, raw_peer(served) as peer:
+        served.probe.to_raise = interruption()
+        await peer.call(1, "Raise")
+        await served.ended.wait()
+
+
 async def test_a_status_raised_in_a_nursery_is_the_status() -> None:
     """A nursery in a handler wraps what it raises into a group; the caller gets the status all the same."""
     async with serving() as served, channel_to(served.address) as channel:
