@@ -151,9 +151,13 @@ class GrpcServer:
             except OSError as error:
                 await self._survive(error)
                 continue
-            async with self._door.turn():
-                self._admit(stream, sessions)
-                await trio.lowlevel.checkpoint()  # what begins by it belongs to the turn
+            try:
+                async with self._door.turn():
+                    self._admit(stream, sessions)
+                    await trio.lowlevel.checkpoint()  # what begins by it belongs to the turn
+            except trio.Cancelled:
+                stream.socket.close()
+                raise
 
     def _admit(self, stream: trio.SocketStream, sessions: trio.Nursery) -> None:
         if self._has_room():
