@@ -24,6 +24,7 @@ from executor.cli.settings import GivenConfig, add_config_argument, read_given_c
 from executor.config import Config, ListenAddress, NodeSettings
 from executor.errors import ConfigError
 from executor.log import make_log
+from executor.rpc.pauses import shorten_pauses
 from executor.rpc.server import CannotListen
 from executor.settings import Rule, Unacceptable
 from executor.supervisor import Surroundings, assemble
@@ -75,6 +76,7 @@ def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool)
     keypair_path, data_directory = map(os.path.expanduser, (config.wallet.keypair_path, config.daemon.data_directory))
 
     def ready(address: str) -> None:
+        shorten_pauses()
         paths = {"keypair_path": keypair_path, "data_directory": data_directory}
         on = {"localnet": localnet.as_dict()} if localnet else {}
         facts = {"grpc": address, "wallet": str(signer.address), **paths, **on}

@@ -36,7 +36,7 @@ _PAUSE_SECONDS = dict.fromkeys((errno.ECONNABORTED, errno.EPROTO, errno.EPERM), 
 _PAUSE_SECONDS |= dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM), 0.1)
 
 # Of the processor, for opening connections and for peers that have earned nothing. A burst beyond it is served at once.
-_DOOR_SHARE, _LANE_SHARE = 0.05, 0.05
+_DOOR_SHARE, _LANE_SHARE = 0.1, 0.05
 
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 _UNACKNOWLEDGED_MILLISECONDS = 60_000

@@ -6,6 +6,7 @@ their own, and what they take from the processor here must not be blamed on the 
 
 import json
 import os
+import random
 import signal
 import sys
 from collections import Counter
@@ -41,8 +42,8 @@ GET = "/trade_executor.v1.TradeExecutor/GetTrade"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECT = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 MAX_WINDOW = 2**31 - 1
-PATIENCE_SECONDS = 3.0
-"""How long one attempt lasts, unless the server ends it."""
+PATIENCE_SECONDS = 1.0, 5.0
+"""How long one attempt lasts, from and to, unless the server ends it."""
 PAUSE_SECONDS = 0.05
 GREETING = PREFACE + settings({})
 LIST_SERVICES = prefixed(b"\x3a\x01x")
@@ -162,10 +163,10 @@ AT_ONCE = {"silence": 60, "silence after the greeting": 30, "coming and going": 
 """How many of a kind go on at a time, where it is not one."""
 
 
-async def keep_abusing(name: str, host: str, port: int, begun: Counter[str]) -> None:
+async def keep_abusing(name: str, host: str, port: int, begun: Counter[str], rng: random.Random) -> None:
     """Repeat one abuse for ever."""
     while True:
-        with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(PATIENCE_SECONDS):
+        with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(rng.uniform(*PATIENCE_SECONDS)):
             async with await trio.open_tcp_stream(host, port) as stream:
                 begun[name] += 1
                 await ABUSES[name](stream)
@@ -178,11 +179,12 @@ async def main(address: str, names: list[str]) -> None:
     os.nice(19)
     host, _, port = address.rpartition(":")
     begun: Counter[str] = Counter()
+    rng = random.Random(1)  # noqa: S311 - not for secrets
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             for name in names or ABUSES:
                 for _ in range(AT_ONCE.get(name, 1)):
-                    nursery.start_soon(keep_abusing, name, host, int(port), begun)
+                    nursery.start_soon(keep_abusing, name, host, int(port), begun, rng)
             await anext(aiter(signals))
             nursery.cancel_scope.cancel()
     print(json.dumps(begun))

@@ -20,6 +20,7 @@ from executor.log import make_log
 from executor.model import Outcome, OutcomeStatus, TradeRequest
 from executor.rpc import health_pb2, trade_executor_pb2
 from executor.rpc.health import HealthService
+from executor.rpc.pauses import shorten_pauses
 from executor.rpc.reflection import reflection_services
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
@@ -89,6 +90,7 @@ async def main() -> None:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             address = await nursery.start(server.serve)
+            shorten_pauses()
             print(address, flush=True)
             await anext(aiter(signals))
             await server.drain(1.0)
