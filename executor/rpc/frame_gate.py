@@ -18,7 +18,7 @@ PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
 FRAMES_PER_TURN = 32  # or what costs as much
-FRAMES_PER_LANE_TURN = 16  # everybody else waits for one of these, and a call for several in a row
+FRAMES_PER_LANE_TURN = 8  # everybody else waits for one of these, and a call for several in a row
 
 # RFC 9113, sections 6 and 7
 DATA, HEADERS, SETTINGS, CONTINUATION = 0, 1, 4, 9

@@ -63,6 +63,13 @@ def test_noise_is_an_error_of_hpack(noise: bytes) -> None:
         decoders(max_bytes=0)[1].decode(noise, raw=True)
 
 
+@pytest.mark.parametrize("block", [b"\xff" * 20, b"\x00\xff\xff", b"\x40\x81"], ids=["index", "length", "string"])
+def test_a_block_that_is_cut_is_an_error_of_hpack(block: bytes) -> None:
+    """A block that ends within a number or a string is left to hpack to refuse."""
+    with pytest.raises((hpack.HPACKError, IndexError)):
+        decoders(max_bytes=0)[1].decode(block, raw=True)
+
+
 async def test_a_block_that_makes_too_much_work_ends_its_connection() -> None:
     """Many large strings for the table: GOAWAY, and the server is free."""
     block = hpack.Encoder().encode([*call_headers(), *[(f"x-{n}", "y" * 8_000) for n in range(8)]])
