@@ -17,8 +17,7 @@ from executor.rpc.limits import ServerLimits
 PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
-FRAMES_PER_TURN = 32  # or what costs as much
-FRAMES_PER_LANE_TURN = 8  # everybody else waits for one of these, and a call for several in a row
+FRAMES_PER_TURN = 8  # or what costs as much: two or three calls. A call of another peer waits for several turns in a row
 
 # RFC 9113, sections 6 and 7
 DATA, HEADERS, SETTINGS, CONTINUATION = 0, 1, 4, 9
@@ -77,7 +76,7 @@ class FrameGate:
             at += self._skip(len(data) - at) or self._read_header(data[at : at + FRAME_HEADER_BYTES])
             if len(self._frame_header) == FRAME_HEADER_BYTES:
                 frames += self._admit_frame()
-            if frames >= (FRAMES_PER_TURN if self.trusted else FRAMES_PER_LANE_TURN):
+            if frames >= FRAMES_PER_TURN:
                 yield data[begin:at]
                 begin, frames = at, 0
         if begin < len(data):

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-BURST_SECONDS = 0.02
+BURST_SECONDS = 0.01
 """Of the processor, which turns may take before any has to wait."""
 
 

@@ -32,7 +32,7 @@ from executor.rpc.rpc_status import RpcStatus
 from executor.rpc.stream import Stream
 
 RECEIVE_BYTES = 16_384
-CALLS_PER_TURN = 8
+CALLS_PER_TURN = 4
 MAX_LINGERING_BYTES = 1 << 20
 
 _PEER_IS_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAMES_PER_LANE_TURN, FRAMES_PER_TURN, AbusiveConnection, FrameGate
+from executor.rpc.frame_gate import ENHANCE_YOUR_CALM, FRAMES_PER_TURN, AbusiveConnection, FrameGate
 from executor.rpc.limits import ServerLimits
 from tests.rpc.raw_peer import DATA, HEADERS, PING, PREFACE, SETTINGS, frame, headers, settings
 
@@ -39,18 +39,15 @@ def test_every_byte_passes_however_it_is_cut(sent: list[bytes], cuts: st.DataObj
     assert sum(1 for _ in gate().turns(stream, now=0.0)) <= 1 + len(sent) // FRAMES_PER_TURN
 
 
-@pytest.mark.parametrize("sent", [A_PING * 90, frame(77) * 96], ids=["with a rest", "without"])
+@pytest.mark.parametrize("sent", [A_PING * (2 * FRAMES_PER_TURN + 1), frame(77) * 3 * FRAMES_PER_TURN], ids=["rest", "none"])
 def test_a_turn_ends_after_its_frames(sent: bytes) -> None:
     """What arrives at once is handed on in turns."""
     assert len(list(gate().turns(PREFACE + sent, now=0.0))) == 3
 
 
-def test_a_peer_without_an_answer_has_short_turns_and_no_trust() -> None:
-    """Until it is answered, what arrives is handed on in smaller pieces."""
-    one = FrameGate(limits=LIMITS, now=0.0)
-
-    assert len(list(one.turns(PREFACE + frame(DATA, 1) * 32, now=0.0))) == 32 // FRAMES_PER_LANE_TURN
-    assert not one.trusted
+def test_a_peer_without_an_answer_is_not_trusted() -> None:
+    """Whatever it has sent or not sent."""
+    assert not FrameGate(limits=LIMITS, now=0.0).trusted
 
 
 def test_a_peer_without_an_answer_has_fewer_frames_that_ask_for_nothing() -> None:
