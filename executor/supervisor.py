@@ -47,7 +47,6 @@ from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
 from executor.stages.simulation import MARKS
 from executor.stages.validation import Rules
-from executor.status import BreakerState
 from executor.wallet.signer import Signer
 
 JOURNAL_FILE = "journal.sqlite3"
@@ -226,7 +225,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     )
 
     def trading_allowed() -> bool:
-        return breaker.state is BreakerState.CLOSED and not mints.missing() and not line.gate.draining
+        return not report.reasons(draining=line.gate.draining)
 
     services = trade_executor_pb2.DESCRIPTOR.services_by_name
     health = HealthService({services["TradeExecutor"].full_name: trading_allowed})

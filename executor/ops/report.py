@@ -44,7 +44,7 @@ class Report:
 
     def of(self, *, in_flight: int, pending: int, draining: bool) -> ExecutorStatus:
         """The whole status, with what only the desk knows."""
-        reasons = self._reasons(draining=draining)
+        reasons = self.reasons(draining=draining)
         return ExecutorStatus(
             version=__version__,
             uptime_seconds=trio.current_time() - self._started_at,
@@ -63,7 +63,7 @@ class Report:
             untradable_tokens=self.holdings.mints.missing(),
         )
 
-    def _reasons(self, *, draining: bool) -> tuple[str, ...]:
+    def reasons(self, *, draining: bool) -> tuple[str, ...]:
         """Why any trade would be refused now."""
         return (
             *(["the daemon is shutting down"] if draining else []),

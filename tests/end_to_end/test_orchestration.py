@@ -13,9 +13,10 @@ from solders.keypair import Keypair
 from executor.rpc import trade_executor_pb2 as pb
 from tests.support.callers import Refused, make_request
 from tests.support.daemon import accept_entries, refuse_entries
-from tests.support.localnet import Localnet, wait_until
+from tests.support.localnet import Localnet
 from tests.support.processes import DaemonProcess, daemon_process
 from tests.support.settings import Place
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

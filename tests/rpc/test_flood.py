@@ -21,7 +21,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from executor.rpc import trade_executor_pb2 as pb
 from tests.rpc.flood.abuses import ABUSES
-from tests.support.localnet import wait_until
+from tests.support.waiting import wait_until
 
 FLOOD_SECONDS = float(os.environ.get("FLOOD_SECONDS", "60"))
 QUIET_SECONDS = FLOOD_SECONDS / 4
