@@ -109,7 +109,7 @@ async def test_rapid_resets_leak_nothing() -> None:
 @pytest.mark.slow
 async def test_patient_resets_leak_nothing() -> None:
     """A thousand calls that are given up while their handlers wait: each handler is cancelled, nothing is left."""
-    async with serving(quick(frame_burst=10_000)) as served, raw_peer(served) as peer:
+    async with serving(quick(frame_burst=10_000, frames_on_trust=10_000)) as served, raw_peer(served) as peer:
         await peer.call(1)
         await peer.status(1)
         before = tasks()
