@@ -37,6 +37,11 @@ class ServerLimits:
     frames_per_answer: int = 16
     frames_per_message: int = 4
 
+    lane_share: float = 0.05
+    """Of the processor, for all peers together that have earned nothing (`lane.py`)."""
+    door_share: float = 0.1
+    """Of the processor, for opening connections."""
+
     preface_seconds: float = 5.0
     """From the connection's begin to the client's first settings, including the TLS handshake."""
     body_seconds: float = 10.0

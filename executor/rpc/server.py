@@ -35,9 +35,6 @@ from executor.rpc.session import Peer, Session
 _PAUSE_SECONDS = dict.fromkeys((errno.ECONNABORTED, errno.EPROTO, errno.EPERM), 0.0)
 _PAUSE_SECONDS |= dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM), 0.1)
 
-# Of the processor, for opening connections and for peers that have earned nothing. A burst beyond it is served at once.
-_DOOR_SHARE, _LANE_SHARE = 0.1, 0.05
-
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 _UNACKNOWLEDGED_MILLISECONDS = 60_000
 
@@ -65,7 +62,7 @@ class GrpcServer:
             ssl_context.set_alpn_protocols(["h2"])  # gRPC clients insist on it
         self._lasting = [servicer for servicer in servicers if isinstance(servicer, Lasting)]
         self._calls = Calls(servicers, limits=self._limits, log=log)
-        self._door, self._lane = Lane(_DOOR_SHARE), Lane(_LANE_SHARE)
+        self._door, self._lane = Lane(self._limits.door_share), Lane(self._limits.lane_share)
         self._sessions: dict[Session, None] = {}  # in the order of their coming
         self._no_sessions = trio.Event()
         self._accepting = trio.CancelScope()
