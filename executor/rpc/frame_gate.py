@@ -76,7 +76,7 @@ class FrameGate:
             at += self._skip(len(data) - at) or self._read_header(data[at : at + FRAME_HEADER_BYTES])
             if len(self._frame_header) == FRAME_HEADER_BYTES:
                 frames += self._admit_frame()
-            if frames >= FRAMES_PER_TURN:
+            if frames >= FRAMES_PER_TURN and not self._bytes_to_skip:  # a call and its reset are not torn apart
                 yield data[begin:at]
                 begin, frames = at, 0
         if begin < len(data):
