@@ -71,7 +71,7 @@ def _upstreams(status: pb.ExecutorStatus) -> list[str]:
 
 
 def _health(row: pb.EndpointStatus) -> str:
-    if not row.HasField("healthy"):
+    if _age_ms(row, "age_ms") is None:
         return "never asked"
     return "healthy" if row.healthy else f"FAILING: {row.problem}"
 

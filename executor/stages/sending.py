@@ -21,7 +21,7 @@ _REFUSALS = frozenset({Reaction.REJECT, Reaction.REQUOTE, Reaction.REBUILD})
 
 async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> None:
     """Send to every node, once. Raises Rejected if their answers prove that none of them has forwarded anything."""
-    _require_possible(await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log))
+    _require_possible(await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log, event="send.answered"))
 
 
 async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, block_height: Callable[[], int], log: Log) -> None:
@@ -31,14 +31,16 @@ async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, bloc
     """
     await trio.sleep(every_seconds)
     while block_height() <= signed.last_valid_block_height:
-        await _send_round(signed, nodes=nodes, skip_preflight=True, log=log)
+        await _send_round(signed, nodes=nodes, skip_preflight=True, log=log, event="send.repeated")
         await trio.sleep(every_seconds)
 
 
-async def _send_round(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> Sequence[str | TransportError]:
+async def _send_round(
+    signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log, event: str
+) -> Sequence[str | TransportError]:
     answers = await nodes.every(lambda node: node.send(signed.wire, skip_preflight=skip_preflight))
     refusals = [answer for answer in answers if isinstance(answer, TransportError)]
-    log.info("send.answered", accepted=len(answers) - len(refusals), refusals=[str(refusal) for refusal in refusals])
+    log.info(event, accepted=len(answers) - len(refusals), refusals=[str(refusal) for refusal in refusals])
     return answers
 
 

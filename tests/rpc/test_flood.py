@@ -5,6 +5,7 @@ FLOOD_SECONDS makes it shorter or longer, for work on it; CI runs the whole minu
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ QUIET_SECONDS = FLOOD_SECONDS / 4
 WARM_UP_SECONDS = 2.0
 FLOOD_BEGINS_SECONDS = 2.0
 CALLS_PER_SECOND = 50
+WINDOW_SECONDS = 5
 RECOVERY_SECONDS = 60.0
 
 MOST_SLOWDOWN = 3.0
@@ -112,14 +114,20 @@ def _flood(address: str) -> Iterator[dict[str, int]]:
 
 
 def _p99(latencies: list[float]) -> float:
-    return sorted(latencies)[len(latencies) * 99 // 100]
+    """The median, over windows of some seconds, of each window's p99.
+
+    A flood is there in every window; what else a shared machine does for a second or two is in one or two of them.
+    """
+    size = CALLS_PER_SECOND * WINDOW_SECONDS
+    windows = [sorted(latencies[begin : begin + size]) for begin in range(0, len(latencies), size)]
+    return statistics.median(window[len(window) * 99 // 100] for window in windows)
 
 
 @pytest.mark.flood
 @pytest.mark.slow
 @pytest.mark.timeout(4 * FLOOD_SECONDS + 120)
 def test_a_well_behaved_caller_hardly_notices_a_flood(record_property: Any) -> None:
-    """Its p99 is within three times the quiet one and no call fails; afterwards tasks, descriptors and memory are back."""
+    """Its p99 (see `_p99`) is within three times the quiet one, no call fails; then tasks, descriptors and memory are back."""
     with _caller() as caller:
         caller.latencies(WARM_UP_SECONDS)
         before = caller.figures()

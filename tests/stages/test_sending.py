@@ -217,7 +217,7 @@ async def test_the_same_bytes_again_and_again(autojump_clock: trio.testing.MockC
         sent = node.called("sendTransaction")
         assert [call.asked for call in sent] == [(SIGNED.wire, True)] * 3
         assert [later.at - earlier.at for earlier, later in itertools.pairwise(sent)] == [2.0, 2.0]
-    rounds = log.named("send.answered")
+    rounds = log.named("send.repeated")
     assert [answered["accepted"] for answered in rounds] == [1, 1, 1]
     assert all(answered["refusals"] for answered in rounds)
 
