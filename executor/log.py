@@ -35,7 +35,10 @@ MAX_INT_BITS = 256  # json.dumps raises above some 14,000
 
 
 class Log(Protocol):
-    """Where events go. A call never raises, and never waits for anything but the stream."""
+    """Where events go. A call never raises, and never waits for anything but the stream.
+
+    What the stream does not take is dropped; the next event that it takes says in `unwritten_lines` how many that were.
+    """
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Note what only a developer looks for."""
@@ -91,15 +94,23 @@ class _Lines:
     stream: TextIO
     minimum: int
     lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _untold: int = 0
 
-    def write(self, line: str) -> None:
-        # A reader that went away (EPIPE) or a stream that was closed must not end a trade.
-        try:
-            with self.lock:
+    def take_untold(self) -> int:
+        """How many lines the stream did not take and none that it took has told of: the caller's line does."""
+        with self.lock:
+            untold, self._untold = self._untold, 0
+        return untold
+
+    def write(self, line: str, *, tells: int) -> None:
+        """Write a line that tells of so many unwritten ones."""
+        with self.lock:
+            # A reader that went away (EPIPE), a full disk (ENOSPC) or a stream that was closed must not end a trade.
+            try:
                 self.stream.write(line + "\n")
                 self.stream.flush()
-        except (OSError, ValueError):
-            pass
+            except (OSError, ValueError):
+                self._untold += tells + 1
 
 
 class _StreamLog(structlog.BoundLoggerBase):
@@ -122,8 +133,10 @@ class _StreamLog(structlog.BoundLoggerBase):
 
     def _emit(self, level: str, event: str, fields: dict[str, object]) -> None:
         if LEVELS[level] >= self._logger.minimum:
-            ((line,), _) = self._process_event(level, None, {**fields, "event": event})
-            self._logger.write(line)
+            untold = self._logger.take_untold()
+            extra = {"unwritten_lines": untold} if untold else {}
+            ((line,), _) = self._process_event(level, None, {**fields, **extra, "event": event})
+            self._logger.write(line, tells=untold)
 
 
 @frozen

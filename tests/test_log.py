@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -343,6 +344,32 @@ def test_a_closed_stream_does_not_hurt_the_caller() -> None:
     log = make_log(stream=stream, level="info", now_ns=lambda: 0)
     stream.close()
     log.info("still.alive")
+
+
+class Disk(io.StringIO):
+    """A stream that may be full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_events_that_were_dropped_are_counted() -> None:
+    """The first event that gets through again says how many did not; the next one says nothing."""
+    stream = Disk()
+    log = make_log(stream=stream, level="info", now_ns=lambda: 0)
+    for _ in range(2):
+        stream.full = True
+        for _ in range(3):
+            log.info("dropped")
+        log.debug("never meant to be written")
+        stream.full = False
+        log.info("first")
+        log.bind(a=1).info("second")
+    assert [record.get("unwritten_lines") for record in written(stream)] == [3, None, 3, None]
 
 
 def test_lines_of_several_threads_do_not_mix(tmp_path: Any) -> None:
