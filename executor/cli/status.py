@@ -78,7 +78,8 @@ def _health(row: pb.EndpointStatus) -> str:
 
 def _wallet(status: pb.ExecutorStatus) -> list[str]:
     rows = [f"  {b.symbol:<10} {ui_text(b.amount, b.decimals):>24}" for b in status.wallet.balances]
-    return [f"wallet {status.wallet.address}", *(rows or ["  no balance is known yet"])]
+    untradable = ["cannot be traded", *(f"  {reason}" for reason in status.untradable_tokens)] if status.untradable_tokens else []
+    return [f"wallet {status.wallet.address}", *(rows or ["  no balance is known yet"]), *untradable]
 
 
 def _stages(status: pb.ExecutorStatus) -> list[str]:

@@ -469,6 +469,15 @@ def test_balances_that_were_never_read_are_not_none(capsys: Capture) -> None:
     assert page[page.index("wallet abc") + 1] == "  no balance is known yet"
 
 
+def test_tokens_that_cannot_be_traded_are_named(capsys: Capture) -> None:
+    """With the reason; the others can, so that it trades."""
+    status = pb.ExecutorStatus(trading_allowed=True, untradable_tokens=["GONE does not exist on this cluster", "ODD has a tax"])
+    page = page_of(status, capsys)
+    place = page.index("cannot be traded")
+    assert page[place + 1 : place + 4] == ["  GONE does not exist on this cluster", "  ODD has a tax", ""]
+    assert "cannot be traded" not in page_of(SOL_AND_USDC, capsys)
+
+
 def test_no_token_is_known_yet(capsys: Capture) -> None:
     """A trade through a daemon that has not read its mints is refused with that reason."""
     with telling(pb.ExecutorStatus()) as address:
