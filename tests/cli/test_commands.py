@@ -409,7 +409,7 @@ def test_the_status_of_a_daemon_that_does_not_trade(uptime_ms: int, span: str, c
         version="7",
         uptime_ms=uptime_ms,
         not_allowed_because=["no blockhash", "no tokens"],
-        nodes=[pb.EndpointStatus(name="node-0", endpoint="http://127.0.0.1:1", healthy=False, problem="it refuses")],
+        nodes=[pb.EndpointStatus(name="node-0", endpoint="http://127.0.0.1:1", healthy=False, problem="it refuses", age_ms=5)],
     )
     with telling(status) as address:
         assert main(["status", "--address", address]) == 1
