@@ -1,16 +1,17 @@
 """The command line: `executor serve | localnet | demo | check | trade | status | keygen`."""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 
 from executor import __version__
 from executor.cli import check, demo, keygen, localnet, serve, status, trade
+from executor.cli.output import Unwritable, finish, prepare_streams, tell
 from executor.errors import ConfigError
 
 EXIT_OK = 0
+EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "serve": serve,
@@ -42,26 +43,33 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code. 0 = done, 1 = it failed, 2 = it was asked for wrongly or is configured wrongly.
 
-    3 = it is not known (`trade`); 130 = Ctrl-C.
+    3 = it is not known (`trade`); 130 = Ctrl-C. Whether anybody reads what is printed changes nothing about it.
     """
+    prepare_streams()
     try:
-        try:
-            return _run(argv)
-        finally:
-            sys.stdout.flush()  # what is still buffered would otherwise meet the closed pipe after us, as the interpreter ends
-    except BrokenPipeError:  # `executor status | head` is no failure of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        code = _run(argv)
+    finally:
+        delivered = finish()
+    return code if delivered else code or EXIT_FAILED
 
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        return _interruptible(arguments)
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        tell(*error.problems)
         return EXIT_USAGE
-    except KeyboardInterrupt:
-        return 130
+    except Unwritable as error:
+        tell(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:  # `executor demo | head`: it prints as it goes, and is broken off
+        return EXIT_OK
+
+
+def _interruptible(arguments: argparse.Namespace) -> int:
+    try:
+        code: int = arguments.run(arguments)
+    except* KeyboardInterrupt:  # out of Trio it comes in groups
+        code = EXIT_INTERRUPTED
     return code

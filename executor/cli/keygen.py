@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from executor.cli.output import say
 from executor.wallet.keystore import create_keypair_file
 
 HELP = "make a new wallet file"
@@ -18,7 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     address = create_keypair_file(arguments.path)
     if arguments.json:
-        print(json.dumps({"path": arguments.path, "address": str(address)}))
+        say(json.dumps({"path": arguments.path, "address": str(address)}))
     else:
-        print(f"wrote {arguments.path}\naddress {address}\nKeep the file safe: whoever reads it owns what is in the wallet.")
+        warning = "Keep the file safe: whoever reads it owns what is in the wallet."
+        say(f"wrote {arguments.path}", f"address {address}", warning)
     return 0

@@ -19,6 +19,7 @@ from executor.cli.demo.page import MAINNET_SLOT_MS, Page, Scene, wants_colour
 from executor.cli.demo.rehearsal import start_rehearsal
 from executor.cli.demo.show import Audience, Settings, perform
 from executor.cli.demo.validator import NoValidator, Validator
+from executor.cli.output import finish, prepare_streams, tell
 
 EXIT_FAILED, EXIT_NO_VALIDATOR, EXIT_INTERRUPTED = 1, 2, 130
 SCENE = Scene(
@@ -42,6 +43,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    prepare_streams()
+    try:
+        return _run(argv)
+    finally:
+        finish()
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     arguments = parser.parse_args(argv)
     if (arguments.node is None) != (arguments.export is None):
@@ -55,13 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             partial(start_rehearsal, seed=settings.seed, environment=os.environ, validator=validator),
         )
     except DemoFailed as failure:
-        print("\n".join([f"scripts/rehearse: {failure}", *getattr(failure, "__notes__", ())]), file=sys.stderr)
+        tell(*f"scripts/rehearse: {failure}".splitlines(), *getattr(failure, "__notes__", ()))
         # In CI a rehearsal that cannot be held is one that has failed.
         return EXIT_NO_VALIDATOR if isinstance(failure, NoValidator) and not os.environ.get("CI") else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `scripts/rehearse | head` is no failure of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return 0
 
 

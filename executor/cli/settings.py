@@ -1,6 +1,7 @@
 """What several commands need of the configuration."""
 
 import argparse
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from executor.config import Config, load
 from executor.errors import ConfigError
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+MAX_WAIT_SECONDS = 86_400
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +29,31 @@ def add_address_argument(parser: argparse.ArgumentParser) -> None:
     """Add --address, for commands that call a running daemon."""
     parser.add_argument(
         "--address",
+        type=text,
         default=DEFAULT_ADDRESS,
         metavar="ADDRESS",
         help=f"where the daemon listens: host:port or unix:/path (default {DEFAULT_ADDRESS})",
     )
+
+
+def text(value: str) -> str:
+    """A word of the command line that goes into a message: bytes that are no text cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not UTF-8 text") from None
+    return value
+
+
+def seconds(value: str) -> float:
+    """A time to wait, of the command line."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= MAX_WAIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {MAX_WAIT_SECONDS} seconds, is {value!r}")
+    return number
 
 
 @frozen

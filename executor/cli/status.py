@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from google.protobuf.message import Message
 
 from executor.cli.client import CallFailed, as_dict, connect
-from executor.cli.settings import add_address_argument
+from executor.cli.output import say, tell
+from executor.cli.settings import add_address_argument, seconds
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import U64_MAX, ui_text
 
@@ -18,7 +18,7 @@ HELP = "show how a running daemon is"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_address_argument(parser)
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="how long to wait (default 5)")
+    parser.add_argument("--timeout", type=seconds, default=5.0, metavar="SECONDS", help="how long to wait (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -28,14 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
         with connect(arguments.address) as client:
             status = client.status(timeout_seconds=arguments.timeout)
     except CallFailed as failure:
-        print(f"no status from {arguments.address}: {failure}", file=sys.stderr)
+        tell(f"no status from {arguments.address}: {failure}")
         return 1
-    print(json.dumps(as_dict(status)) if arguments.json else _page(status))
+    say(*([json.dumps(as_dict(status))] if arguments.json else _page(status)))
     return 0 if status.trading_allowed else 1
 
 
-def _page(status: pb.ExecutorStatus) -> str:
-    return "\n".join([*_head(status), "", *_upstreams(status), "", *_wallet(status), "", *_stages(status), *_errors(status)])
+def _page(status: pb.ExecutorStatus) -> list[str]:
+    return [*_head(status), "", *_upstreams(status), "", *_wallet(status), "", *_stages(status), *_errors(status)]
 
 
 def _head(status: pb.ExecutorStatus) -> list[str]:

@@ -10,15 +10,14 @@ became of that trade and never trades twice.
 
 import argparse
 import json
-import sys
 import uuid
-from contextlib import suppress
 from decimal import Context, Decimal
 
 from attrs import frozen
 
 from executor.cli.client import CallFailed, Client, as_dict, connect
-from executor.cli.settings import add_address_argument
+from executor.cli.output import Unwritable, say, tell
+from executor.cli.settings import add_address_argument, seconds, text
 from executor.errors import ConfigError
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import U64_MAX, ui_text
@@ -45,9 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slippage-bps", type=int, default=50, metavar="BPS", help="largest slippage, basis points (default 50)")
     parser.add_argument("--urgency", choices=URGENCIES, default="normal", help="how much to pay for a place in the next block")
     parser.add_argument("--expected-price", type=float, default=0.0, metavar="PRICE", help="OUT per IN; worse quotes are refused")
-    parser.add_argument("--request-id", default="", help="default: a new one. The same id never trades twice")
-    parser.add_argument("--source", default="executor-cli", help="source_service of the request (default executor-cli)")
-    parser.add_argument("--timeout", type=float, default=45.0, metavar="SECONDS", help="how long to wait (default 45)")
+    parser.add_argument("--request-id", type=text, default="", help="default: a new one. The same id never trades twice")
+    parser.add_argument(
+        "--source", type=text, default="executor-cli", help="source_service of the request (default executor-cli)"
+    )
+    parser.add_argument("--timeout", type=seconds, default=45.0, metavar="SECONDS", help="how long to wait (default 45)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -74,18 +75,17 @@ def run(arguments: argparse.Namespace) -> int:
         except CallFailed as failure:
             unknown = not failure.reason or bool(arguments.request_id and failure.status in _SILENT_ON_EARLIER_CALLS)
             return _report_failure(failure, request_id, unknown=unknown, as_json=arguments.json)
-    print(json.dumps(as_dict(result)) if arguments.json else _page(result, source, target))
+    _show(*([json.dumps(as_dict(result))] if arguments.json else _page(result, source, target)))
     return _EXIT_CODES.get(result.status, EXIT_UNKNOWN)
 
 
 def _execute(client: Client, request: pb.TradeRequest, *, timeout_seconds: float) -> pb.TradeResult:
     """Trade. The id is told first: whatever becomes of this process, the operator can ask what became of the trade."""
-    with suppress(BrokenPipeError):  # nobody reads it
-        print(f"request_id {request.request_id}", file=sys.stderr, flush=True)
+    tell(f"request_id {request.request_id}")
     try:
         return client.execute(request, timeout_seconds=timeout_seconds)
     except KeyboardInterrupt:
-        print(f"unknown: interrupted\n{_advice(request.request_id)}", file=sys.stderr)
+        tell("unknown: interrupted", _advice(request.request_id))
         raise
 
 
@@ -123,30 +123,41 @@ def _raw_amount(text: str, token: _Token) -> int:
     try:
         # The default context rounds to 28 digits; a text never holds more digits than characters.
         raw = Decimal(text).scaleb(token.decimals, Context(prec=len(text)))
-        whole = int(raw)
-    except (ArithmeticError, ValueError):  # decimal's own errors are arithmetic ones; int refuses NaN with a ValueError
+        in_range = 0 < raw <= U64_MAX
+    except (ArithmeticError, ValueError):  # decimal's own errors are arithmetic ones, also when NaN is compared
         raise ConfigError([f"AMOUNT {text!r} is not a number"]) from None
-    if raw != whole or not 0 < whole <= U64_MAX:
-        raise ConfigError([f"AMOUNT {text} {token.symbol} must be positive and have at most {token.decimals} decimals"])
-    return whole
+    # Only now: 1e999990 is short as a Decimal, and has a million digits as an int.
+    if not in_range or raw != int(raw):
+        most = ui_text(U64_MAX, token.decimals)
+        bounds = f"must be positive, at most {most}, and have at most {token.decimals} decimals"
+        raise ConfigError([f"AMOUNT {text!r} of {token.symbol} {bounds}"])
+    return int(raw)
 
 
 def _report_failure(failure: CallFailed, request_id: str, *, unknown: bool, as_json: bool) -> int:
     if as_json:
         facts = {"request_id": request_id, "unknown": unknown, "error_code": failure.reason, "grpc_status": failure.status}
-        print(json.dumps({**facts, "error_message": failure.message, "violations": dict(failure.violations)}))
+        _show(json.dumps({**facts, "error_message": failure.message, "violations": dict(failure.violations)}))
     elif unknown:
-        print(f"unknown: {failure}\n{_advice(request_id)}", file=sys.stderr)
+        tell(f"unknown: {failure}", _advice(request_id))
     else:
-        print(f"{'refused' if failure.reason else 'not asked'}: {failure}", file=sys.stderr)
+        tell(f"{'refused' if failure.reason else 'not asked'}: {failure}")
     return EXIT_UNKNOWN if unknown else EXIT_FAILED
+
+
+def _show(*lines: str) -> None:
+    """Print the result. A disk that is full under stdout changes nothing about the trade, and so not the exit code either."""
+    try:
+        say(*lines)
+    except Unwritable as error:
+        tell(str(error))
 
 
 def _advice(request_id: str) -> str:
     return f"it may have traded, or may yet; ask again with --request-id {request_id}, which never trades twice"
 
 
-def _page(result: pb.TradeResult, source: _Token, target: _Token) -> str:
+def _page(result: pb.TradeResult, source: _Token, target: _Token) -> list[str]:
     status = pb.TradeStatus.Name(result.status).removeprefix("TRADE_STATUS_")
     lines = [f"{status}  {result.request_id}"]
     if result.status == pb.TRADE_STATUS_SUCCESS:
@@ -160,4 +171,4 @@ def _page(result: pb.TradeResult, source: _Token, target: _Token) -> str:
         lines.append(f"  {result.error_code}: {result.error_message}")
     if result.transaction_signature:
         lines.append(f"  signature {result.transaction_signature}")
-    return "\n".join(lines)
+    return lines

@@ -97,6 +97,22 @@ def run_aside(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]"
     return subprocess.run([*EXECUTOR, *words], text=True, timeout=END_SECONDS, check=False, **options)
 
 
+def redirected(redirections: str, *words: str) -> list[str]:
+    """A command whose streams a shell redirects."""
+    return ["sh", "-c", f'exec "$@" {redirections}', "sh", *EXECUTOR, *words]
+
+
+@contextmanager
+def nobody_reads() -> Iterator[int]:
+    """The end of a pipe whose other end is closed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        yield writer
+    finally:
+        os.close(writer)
+
+
 def free_port() -> int:
     """A port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -198,15 +214,48 @@ def test_a_command_line_that_makes_no_sense(words: list[str], capsys: Capture) -
 @pytest.mark.parametrize("words", [["keygen", "FILE"], ["keygen", "--help"]])
 def test_a_reader_that_has_gone(words: list[str], buffering: dict[str, str], tmp_path: Path) -> None:
     """`executor ... | head` succeeds without a word on stderr, whether or not output is buffered."""
-    reader, writer = os.pipe()
-    os.close(reader)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffering
     words = [word.replace("FILE", str(tmp_path / "wallet.json")) for word in words]
-    try:
+    with nobody_reads() as writer:
         ended = run_aside(*words, stdout=writer, stderr=subprocess.PIPE, env=environment)
-    finally:
-        os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("redirections", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_streams_that_are_closed(redirections: str, tmp_path: Path) -> None:
+    """A command does its work without them: exit code 0, and the file that gets their numbers is not written to."""
+    path = tmp_path / "wallet.json"
+    ended = subprocess.run(redirected(redirections, "keygen", str(path)), capture_output=True, timeout=END_SECONDS, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(json.loads(path.read_text())) == 64
+
+
+def test_a_disk_that_is_full_under_stdout(tmp_path: Path) -> None:
+    """What was asked for cannot be told: exit code 1 and one sentence."""
+    with Path("/dev/full").open("w") as full:
+        ended = run_aside("keygen", str(tmp_path / "wallet.json"), stdout=full, stderr=subprocess.PIPE)
+        page = run_aside("--help", stdout=full, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (1, "stdout cannot be written: No space left on device\n")
+    assert page.stderr == ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--request-id", "--source", "--address"])
+def test_bytes_that_are_no_text(option: str, capsys: Capture) -> None:
+    """They cannot go into a message: exit code 2 and a sentence that names the option."""
+    with pytest.raises(SystemExit) as ended:
+        main(["trade", "SOL", "USDC", "1", option, os.fsdecode(b"a\xff")])
+    assert ended.value.code == 2
+    assert f"{option}: 'a\\udcff' is not UTF-8 text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("timeout", ["nan", "-1", "0", "inf", "1e300", "soon"])
+@pytest.mark.parametrize("words", [["status"], ["trade", "SOL", "USDC", "1"]])
+def test_a_time_that_cannot_be_waited(words: list[str], timeout: str, capsys: Capture) -> None:
+    """Exit code 2, and what is allowed."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, f"--timeout={timeout}"])
+    assert ended.value.code == 2
+    assert f"--timeout: must be more than 0 and at most 86400 seconds, is {timeout!r}" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_waiting_command_quietly() -> None:
@@ -338,14 +387,47 @@ def test_only_the_executors_own_word_is_a_refusal(
 
 def test_a_trade_by_somebody_who_hears_nothing(daemon: Served) -> None:
     """A stderr that nobody reads keeps no trade from being made."""
-    reader, writer = os.pipe()
-    os.close(reader)
     words = ["trade", "SOL", "USDC", "0.1", "--address", daemon.address, "--json"]
-    try:
+    with nobody_reads() as writer:
         ended = run_aside(*words, stdout=subprocess.PIPE, stderr=writer)
-    finally:
-        os.close(writer)
-    assert json.loads(ended.stdout)["status"] == "TRADE_STATUS_SUCCESS"
+    assert (ended.returncode, json.loads(ended.stdout)["status"]) == (0, "TRADE_STATUS_SUCCESS")
+
+
+ANSWERS = [
+    (pb.TradeResult(status=pb.TRADE_STATUS_SUCCESS), 0),
+    (pb.TradeResult(status=pb.TRADE_STATUS_FAILED), 1),
+    (pb.TradeResult(status=pb.TRADE_STATUS_PENDING), 3),
+    (BUSY, 3),
+]
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(("answer", "code"), ANSWERS)
+def test_the_exit_code_tells_of_the_trade(
+    answer: pb.TradeResult | Refusal, code: int, options: list[str], buffering: dict[str, str]
+) -> None:
+    """Nobody reads stdout, or its disk is full: that changes nothing about what became of the trade."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffering
+    with telling(SOL_AND_USDC, answer) as address, nobody_reads() as writer, Path("/dev/full").open("w") as full:
+        words = ["trade", "SOL", "USDC", "0.1", "--address", address, *options]
+        codes = [run_aside(*words, stdout=out, stderr=subprocess.PIPE, env=environment).returncode for out in (writer, full)]
+    assert codes == [code, code]
+
+
+def test_the_words_of_others_forge_no_line(capsys: Capture) -> None:
+    """What a daemon and its upstreams say is printed as one line each, whatever is in it."""
+    evil = "x\n\x1b[2J\u202eSUCCESS"
+    failed = pb.TradeResult(request_id="7", status=pb.TRADE_STATUS_FAILED, error_code="E", error_message=evil)
+    status = pb.ExecutorStatus()
+    status.CopyFrom(SOL_AND_USDC)
+    status.trading_allowed = False
+    status.not_allowed_because.append(evil)
+    with telling(status, failed) as address:
+        assert main(["trade", "SOL", "USDC", "0.1", "--address", address]) == 1
+        assert capsys.readouterr().out == "FAILED  7\n  E: x\\n\\x1b[2J\\u202eSUCCESS\n"
+        assert main(["status", "--address", address]) == 1
+        assert capsys.readouterr().out.splitlines()[0].endswith("NOT TRADING: x\\n\\x1b[2J\\u202eSUCCESS")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +444,10 @@ def test_a_trade_by_somebody_who_hears_nothing(daemon: Served) -> None:
         (["SOL", "USDC", "0.0000000001"], "9 decimals"),
         (["SOL", "USDC", "1.00000000000000000000000000001"], "9 decimals"),
         (["SOL", "USDC", "1e-999999"], "9 decimals"),
-        (["SOL", "USDC", "1e12"], "positive"),
+        (["SOL", "USDC", "1e12"], "at most 18446744073.709551615"),
+        (["SOL", "USDC", "1e999990"], "at most 18446744073.709551615"),
+        (["SOL", "USDC", os.fsdecode(b"\xff")], "'\\udcff'"),
+        ([os.fsdecode(b"\xff"), "USDC", "1"], "\\udcff is not a token"),
         (["SOL", "USDC", "1", "--slippage-bps", "-1"], "-1"),
         (["SOL", "USDC", "1", "--slippage-bps", "4294967296"], "4294967296"),
     ],

@@ -17,6 +17,7 @@ from executor.cli.demo.json_lines import JsonLines
 from executor.cli.demo.page import Page, wants_colour
 from executor.cli.demo.plan import LEAST_SWAPS
 from executor.cli.demo.show import Audience, Settings, perform
+from executor.cli.output import tell
 
 HELP = "show it: swaps on a localnet, checked against the chain"
 MOST_SWAPS = 10_000
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         perform(settings, audience)
     except DemoFailed as failure:
-        print("\n".join([f"executor demo: {failure}", *getattr(failure, "__notes__", ())]), file=sys.stderr)
+        tell(*f"executor demo: {failure}".splitlines(), *getattr(failure, "__notes__", ()))
         return 1
     return 0
 
