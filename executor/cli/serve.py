@@ -8,6 +8,8 @@ import argparse
 import json
 import os
 import random
+import select
+import signal
 import sys
 import time
 import typing
@@ -19,7 +21,8 @@ from tempfile import TemporaryDirectory
 import attrs
 import trio
 
-from executor.cli.localnet_process import LocalnetAddresses, start_localnet
+from executor.cli.localnet_process import UNTIL_WE_END, LocalnetAddresses, start_localnet
+from executor.cli.output import Unwritable, say
 from executor.cli.settings import GivenConfig, add_config_argument, read_given_config
 from executor.config import Config, ListenAddress, NodeSettings
 from executor.errors import ConfigError
@@ -32,6 +35,7 @@ from executor.wallet.keystore import create_keypair_file, load_wallet
 
 HELP = "run the daemon"
 KEYPAIR_FILE = "wallet.json"
+STDIN = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,19 +50,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slot-ms", type=int, default=400, metavar="MS", help="slot time of --localnet (default 400)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of --localnet (default 1)")
+    parser.add_argument(
+        UNTIL_WE_END,
+        action="store_true",
+        help="drain and end also when stdin closes: given a pipe, with the process that holds its other end",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object when ready")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.until_stdin_closes and not _can_close(STDIN):
+        raise ConfigError([f"{UNTIL_WE_END} needs a pipe, a socket or a terminal as stdin"])
     given = read_given_config(arguments.config)
     if arguments.listen is not None:
         grpc = attrs.evolve(given.config.grpc, listen_address=arguments.listen)
         given = attrs.evolve(given, config=attrs.evolve(given.config, grpc=grpc))
     if not arguments.localnet:
-        return _serve(given.config, localnet=None, as_json=arguments.json)
+        return _serve(given.config, localnet=None, arguments=arguments)
     with _on_localnet(given, arguments) as (moved, addresses):
-        return _serve(moved, localnet=addresses, as_json=arguments.json)
+        return _serve(moved, localnet=addresses, arguments=arguments)
 
 
 def _listen_address(text: str) -> str:
@@ -70,7 +81,17 @@ def _listen_address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is not {rule.allowed}") from None
 
 
-def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool) -> int:
+def _can_close(descriptor: int) -> bool:
+    """Whether it can be waited for, which is never said of a file."""
+    with select.epoll() as waiting:
+        try:
+            waiting.register(descriptor)
+        except PermissionError:
+            return False
+    return True
+
+
+def _serve(config: Config, *, localnet: LocalnetAddresses | None, arguments: argparse.Namespace) -> int:
     log = make_log(stream=sys.stderr, level=config.daemon.log_level, now_ns=time.time_ns)
     signer = load_wallet(config.wallet.keypair_path)
     keypair_path, data_directory = map(os.path.expanduser, (config.wallet.keypair_path, config.daemon.data_directory))
@@ -81,7 +102,10 @@ def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool)
         on = {"localnet": localnet.as_dict()} if localnet else {}
         facts = {"grpc": address, "wallet": str(signer.address), **paths, **on}
         words = f"ready on {address}, wallet {signer.address} of {keypair_path}, journal in {data_directory}"
-        print(json.dumps(facts) if as_json else words, flush=True)
+        try:
+            say(json.dumps(facts) if arguments.json else words)
+        except Unwritable as error:  # whoever waits for the line has lost it; trades have not
+            log.warning("daemon.ready_untold", problem=str(error))
 
     # Jitter has to differ between daemons that start at the same time, so the seed is the system's.
     surroundings = Surroundings(environment=os.environ, now_ns=time.time_ns, rng=random.SystemRandom(), log=log)
@@ -89,7 +113,11 @@ def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool)
     async def main() -> None:
         daemon = assemble(config, signer=signer, surroundings=surroundings)
         try:
-            await daemon.run(on_ready=ready)
+            async with trio.open_nursery() as watching:
+                if arguments.until_stdin_closes:
+                    watching.start_soon(_end_with_stdin)
+                await daemon.run(on_ready=ready)
+                watching.cancel_scope.cancel()
         finally:
             with trio.move_on_after(5, shield=True):
                 await daemon.aclose()
@@ -102,6 +130,18 @@ def _serve(config: Config, *, localnet: LocalnetAddresses | None, as_json: bool)
     if refused:
         raise ConfigError(refused)
     return 0
+
+
+async def _end_with_stdin() -> None:
+    """Drain as on SIGTERM once the other end of stdin is closed; what comes before is ignored."""
+    found = b"..."
+    while found:
+        await trio.lowlevel.wait_readable(STDIN)
+        try:
+            found = os.read(STDIN, 4096)
+        except OSError:  # a terminal that has hung up
+            found = b""
+    signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

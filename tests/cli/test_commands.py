@@ -171,7 +171,7 @@ def telling(status: pb.ExecutorStatus | Refusal, trade: pb.TradeResult | Refusal
 # --- the command line itself --------------------------------------------------------------------------------------------------
 
 NAMED = {
-    "serve": ["--config", "--localnet", "--listen", "--slot-ms", "--seed", "--json"],
+    "serve": ["--config", "--localnet", "--listen", "--slot-ms", "--seed", "--until-stdin-closes", "--json"],
     "localnet": ["--rpc-port", "--jupiter-port", "--nodes", "--slot-ms", "--seed", "--fund", "--until-stdin-closes", "--json"],
     "demo": ["--json"],
     "check": ["--config", "--json"],
@@ -898,7 +898,7 @@ def test_a_taken_port(words: Sequence[str], ready: Place, capsys: Capture) -> No
     assert ended.stderr.splitlines()[-1].startswith(f"cannot listen on {address}: ")
 
 
-@pytest.mark.parametrize("address", ["50051", "127.0.0.1:99999", "unix:relative", ""])
+@pytest.mark.parametrize("address", ["50051", "127.0.0.1:99999", "unix:relative", "", " ", os.fsdecode(b"\xff:1")])
 def test_an_address_that_is_none(address: str, capsys: Capture) -> None:
     """--listen takes what the configuration takes: exit code 2, and what is allowed."""
     with pytest.raises(SystemExit) as ended:
@@ -907,15 +907,75 @@ def test_an_address_that_is_none(address: str, capsys: Capture) -> None:
     assert f"--listen: {address!r} is not host:port" in capsys.readouterr().err
 
 
-def test_another_error_is_not_the_addresss(ready: Place) -> None:
-    """A full disk under stdout is a crash with its own words and exit code 1, not an address that cannot be had."""
+FULL = ["> /dev/full", "2> /dev/full", "> /dev/full 2>&1"]
+CLOSED = [">&-", "2>&-", ">&- 2>&- <&-"]
+UNREAD = [">&0", "2>&0", ">&0 2>&0"]
+"""Where stdin is the end of a pipe that nobody reads."""
+
+
+@pytest.mark.parametrize("redirections", [*FULL, *CLOSED, *UNREAD])
+def test_a_daemon_that_nobody_hears(redirections: str, ready: Place) -> None:
+    """Its streams are full, closed, or read by nobody any more: it trades, and ends with 0."""
+    address = f"unix:{ready.folder / 's'}"
     path = ready.folder / "config.toml"
     path.write_text(ready.config_text())
-    with Path("/dev/full").open("w") as full:
-        ended = run_aside("serve", "--config", str(path), stdout=full, stderr=subprocess.PIPE)
-    assert ended.returncode == 1
-    assert "No space left on device" in ended.stderr
-    assert "cannot listen" not in ended.stderr
+    with nobody_reads() as writer:
+        command = redirected(redirections, "serve", "--listen", address, "--config", str(path))
+        process = subprocess.Popen(command, stdin=writer)
+    try:
+        wait_until(lambda: process.poll() is not None or answers(address), "the daemon trades", seconds=END_SECONDS)
+        assert main(["trade", "SOL", "USDC", "0.1", "--address", address]) == 0
+    finally:
+        process.terminate()
+    assert process.wait(END_SECONDS) == 0
+    assert ready.journal_path.read_bytes().startswith(b"SQLite format 3")
+
+
+def answers(address: str) -> bool:
+    """Whether a daemon that may not listen yet trades."""
+    try:
+        return trades(address)
+    except CallFailed:
+        return False
+
+
+def test_a_daemon_that_ends_with_its_stdin(ready: Place) -> None:
+    """With --until-stdin-closes it drains as on SIGTERM once it closes, whatever was written before: exit code 0."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    words = ["serve", "--json", "--until-stdin-closes", "--config", str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*EXECUTOR, *words], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["grpc"]
+        process.stdin.write("words")
+        process.stdin.flush()
+        wait_until(lambda: answers(address), "the daemon trades", seconds=END_SECONDS)
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(END_SECONDS) == 0
+
+
+def test_a_daemon_that_ends_with_its_terminal(ready: Place) -> None:
+    """A terminal that hangs up is a stdin that closes; one that hung up before the daemon was ready, too."""
+    path = ready.folder / "config.toml"
+    path.write_text(ready.config_text())
+    terminal, stdin = os.openpty()
+    words = ["serve", "--until-stdin-closes", "--config", str(path)]
+    with subprocess.Popen([*EXECUTOR, *words], stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        os.close(stdin)
+        os.close(terminal)
+        assert process.wait(END_SECONDS) == 0
+
+
+@pytest.mark.parametrize("redirections", ["< /dev/null", "<&-"])
+def test_a_stdin_of_a_daemon_that_cannot_close(redirections: str, tmp_path: Path) -> None:
+    """It has no other end: exit code 2 and a sentence, rather than a daemon that nothing ends."""
+    command = redirected(redirections, "serve", "--until-stdin-closes")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=END_SECONDS, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "--until-stdin-closes needs a pipe, a socket or a terminal as stdin\n"
 
 
 def test_a_socket_file(ready: Place, capsys: Capture) -> None:

@@ -154,6 +154,30 @@ def test_a_localnet_ends_with_its_demo(tmp_path: Path) -> None:
     assert is_gone(group)
 
 
+ON_A_STAGE = """
+import pathlib, sys, time
+from functools import partial
+from executor.cli.demo.children import Children
+from executor.cli.demo.interruption import Interruption
+from executor.cli.demo.stage import set_up, start_localnet
+with Interruption() as interruption, Children(pathlib.Path(sys.argv[1]), interruption) as children:
+    stage = set_up(children, partial(start_localnet, slot_ms=50, seed=1))
+    print(stage.network.process.pid, stage.daemon.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_daemon_ends_with_its_demo(tmp_path: Path) -> None:
+    """As the localnet does, even when the demo is killed: nothing goes on trading that nobody sees."""
+    command = [sys.executable, "-c", ON_A_STAGE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        groups = [int(word) for word in demo.stdout.readline().split()]
+        assert len(groups) == 2
+        demo.kill()
+    assert [is_gone(group) for group in groups] == [True, True]
+
+
 # --- interruption -------------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from executor.cli.demo.failure import DemoFailed
 from executor.cli.demo.stage import START_SECONDS, Localnet
 from executor.cli.demo.validator import Validator, find_validator, start_validator
 from executor.cli.demo.web import fetch
+from executor.cli.localnet_process import UNTIL_WE_END
 from executor.localnet.export import BANK, bank, write_export
 from executor.localnet.market import Market
 from executor.localnet.tokens import TOKENS, associated_address, create_associated, transfer_checked, transfer_lamports
@@ -62,7 +63,7 @@ def start_rehearsal(
         program = find_validator(environment, unpack_into=children.folder)
         validator = start_validator(children, program, export_genesis(children.folder / EXPORT_FOLDER, seed=seed))
     options = ["--json", "--node", validator.url, "--relay", "--rpc-port", "0", "--jupiter-port", "0", "--seed", str(seed)]
-    process = children.start("jupiter", [*EXECUTOR, "localnet", *options])
+    process = children.start("jupiter", [*EXECUTOR, "localnet", UNTIL_WE_END, *options])
     facts = process.announcement(START_SECONDS)
     return Rehearsal(
         process=process,

@@ -147,7 +147,7 @@ def _tokens(network: Localnet, whitelist: Sequence[TokenSettings]) -> tuple[Toke
 def _start_daemon(children: Children, config: str) -> tuple[Child, str]:
     path = children.folder / CONFIG_FILE
     path.write_text(config, encoding="utf-8")
-    process = children.start("daemon", [*EXECUTOR, "serve", "--config", str(path), "--json"])
+    process = children.start("daemon", [*EXECUTOR, "serve", "--config", str(path), "--json", UNTIL_WE_END])
     address = str(process.announcement(START_SECONDS)["grpc"])
     with connect(address) as client:
         wait_until_trading(client, process)
