@@ -1,6 +1,7 @@
-"""Find out what would fail before it does: the configuration, the wallet, every node, Jupiter and its key.
+"""Find out what would fail before it does: the configuration, the data directory, the address, the wallet, nodes and Jupiter.
 
-Nothing is sent and nothing is changed. Exit code 0: all is well; 1: something would fail; 2: the configuration is wrong.
+Nothing is sent and nothing is changed. A daemon that runs already uses its journal and its address, and is left in peace.
+Exit code 0: all is well; 1: something would fail; 2: the configuration is wrong.
 """
 
 import argparse
@@ -16,14 +17,17 @@ from attrs import asdict, frozen
 from solders.pubkey import Pubkey
 
 from executor.chainstate.mints import Mints
+from executor.cli.local import PlaceProblem, data_directory, listen_address
+from executor.cli.output import say
 from executor.cli.settings import add_config_argument, read_config
 from executor.config import Config
 from executor.errors import ConfigError
-from executor.faults import TransportError
+from executor.faults import TransportError, printable
 from executor.log import make_log
 from executor.network.nodes import Nodes
 from executor.network.retry import Retry
 from executor.network.solana import Node
+from executor.paths import expanded
 from executor.supervisor import make_jupiter, make_nodes
 from executor.units import ui_text
 from executor.wallet.keystore import load_wallet
@@ -54,12 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     config = read_config(arguments.config)
     findings = [Finding("config", True, arguments.config or "the defaults that ship with the executor")]
+    findings += [
+        _place("data directory", lambda: data_directory(expanded(config.daemon.data_directory))),
+        _place("listen address", lambda: listen_address(config.grpc.listen_address)),
+    ]
     findings += trio.run(_look, config)
     well = all(finding.ok for finding in findings)
     if arguments.json:
-        print(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
+        say(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
     else:
-        print("\n".join(f"{'ok  ' if f.ok else 'FAIL'}  {f.subject:<16} {f.detail}" for f in findings))
+        say(*(f"{'ok  ' if f.ok else 'FAIL'}  {f.subject:<16} {f.detail}" for f in findings))
     return 0 if well else 1
 
 
@@ -85,7 +93,8 @@ async def _look(config: Config) -> list[Finding]:
             in_amount=max(source.max_amount // QUOTE_AMOUNT_DIVISOR, 1),
             slippage_bps=QUOTE_SLIPPAGE_BPS,
         )
-        return f"{jupiter.endpoint} quotes {source.symbol} -> {target.symbol} through {', '.join(offer.route)}"
+        through = printable(", ".join(offer.route))  # by names that Jupiter gives
+        return f"{jupiter.endpoint} quotes {source.symbol} -> {target.symbol} through {through}"
 
     findings.append(await _finding("jupiter", quote) if len(config.tokens) > 1 else _too_few_tokens(config))
     await nodes.aclose()
@@ -97,6 +106,13 @@ async def _finding(subject: str, look: Callable[[], Awaitable[str]]) -> Finding:
     try:
         return Finding(subject, True, await look())
     except (TransportError, ConfigError) as error:
+        return Finding(subject, False, str(error))
+
+
+def _place(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, look())
+    except (PlaceProblem, ConfigError) as error:
         return Finding(subject, False, str(error))
 
 

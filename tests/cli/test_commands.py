@@ -14,7 +14,7 @@ import sys
 import urllib.error
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,11 @@ from executor.cli.client import SERVICE, CallFailed, connect
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import U64_MAX
 from executor.wallet.keystore import create_keypair_file
+from tests.support.daemon import in_thread
 from tests.support.localnet import Localnet, mint
+from tests.support.relays import relay_jupiter
 from tests.support.settings import Place
+from tests.support.upstream import open_upstream
 from tests.support.waiting import wait_until
 
 END_SECONDS = 30.0
@@ -654,9 +657,11 @@ def ready(place: Place, wallet: Keypair) -> Place:
 def test_all_is_well(ready: Place, wallet: Keypair, capsys: Capture) -> None:
     """Exit code 0; wallet, every node, tokens, balance, key and Jupiter were looked at."""
     code, findings = check(ready, capsys)
-    subjects = ["config", "wallet", "node node-0", "node node-1", "tokens", "wallet balance", "jupiter key", "jupiter"]
+    places = ["data directory", "listen address"]
+    subjects = ["config", *places, "wallet", "node node-0", "node node-1", "tokens", "wallet balance", "jupiter key", "jupiter"]
     assert (code, list(findings)) == (0, subjects)
     assert findings["wallet"] == (True, str(wallet.pubkey()))
+    assert not ready.data_directory.exists()
     assert findings["wallet balance"] == (True, "1000 SOL")
     assert "SOL -> USDC" in findings["jupiter"][1]
 
@@ -668,7 +673,7 @@ def test_a_page_for_people(ready: Place, capsys: Capture) -> None:
     ready.keypair_path.chmod(0o640)
     assert main(["check", "--config", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines][:3] == [["ok", "config"], ["FAIL", "wallet"], ["ok", "node"]]
+    assert [line.split()[:2] for line in lines][2:5] == [["ok", "listen"], ["FAIL", "wallet"], ["ok", "node"]]
 
 
 def test_a_wallet_that_is_missing(place: Place, capsys: Capture) -> None:
@@ -743,6 +748,94 @@ def test_the_key_of_jupiter(ready: Place, capsys: Capture, monkeypatch: pytest.M
     code, findings = check(ready, capsys, text)
     assert (code, findings["jupiter key"]) == (0, (True, "from $KEY_OF_THIS_TEST"))
     assert "very-secret" not in str(findings)
+
+
+def test_a_daemon_that_runs_already(ready: Place, capsys: Capture) -> None:
+    """Exit code 0: its journal and its address are in use, which is said; it is left in peace, and no file is made."""
+    text = ready.config_text(grpc={"listen_address": f"127.0.0.1:{free_port()}"})
+    (ready.folder / "config.toml").write_text(text)
+    with serving("--config", str(ready.folder / "config.toml"), listen=None) as served:
+        wait_until(lambda: trades(served.address), "the daemon trades", seconds=END_SECONDS)
+        files = {*ready.folder.rglob("*")}
+        code, findings = check(ready, capsys, text)
+        assert {*ready.folder.rglob("*")} == files
+        assert trades(served.address)
+        assert served.stop() == 0
+    assert (code, failing(findings)) == (0, [])
+    in_use = "is in use by an executor that is running"
+    assert findings["data directory"] == (True, f"{ready.data_directory} {in_use}")
+    assert findings["listen address"] == (True, f"{served.address} {in_use}")
+
+
+def test_places_that_cannot_be_used(ready: Place, capsys: Capture) -> None:
+    """A data directory that is a file, and an address that is somebody else's: both fail, each with its setting."""
+    ready.data_directory.write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, findings = check(ready, capsys, ready.config_text(grpc={"listen_address": address}))
+    assert (code, failing(findings)) == (1, ["data directory", "listen address"])
+    assert "daemon.data_directory" in findings["data directory"][1]
+    assert "grpc.listen_address" in findings["listen address"][1]
+
+
+def test_a_home_that_does_not_exist(ready: Place, capsys: Capture) -> None:
+    """It fails as a finding: the others are looked at all the same."""
+    code, findings = check(ready, capsys, ready.config_text(daemon={"data_directory": "~nobody-of-this-name/data"}))
+    assert (code, failing(findings)) == (1, ["data directory"])
+
+
+async def test_labels_of_jupiter_forge_no_line(ready: Place) -> None:
+    """Exit code 0, and a line for each subject, whatever a market maker calls itself."""
+
+    def renamed(quote: Any) -> Any:
+        quote["routePlan"][0]["swapInfo"]["label"] = "\ud800\n\x1b[2Jok    all"
+        return quote
+
+    async with open_upstream() as jupiter:
+        relay_jupiter(jupiter, ready.jupiter, quote=renamed)
+        path = ready.folder / "config.toml"
+        path.write_text(ready.config_text(jupiter={"url": jupiter.url}))
+        ended = await in_thread(lambda: run_aside("check", "--config", str(path), capture_output=True))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *_, last = ended.stdout.splitlines()
+    assert len(ended.stdout.splitlines()) == 10
+    assert re.match(r"ok +jupiter .* SOL -> USDC through ", last)
+    assert last.isprintable()
+
+
+@contextmanager
+def busy_port() -> Iterator[int]:
+    """A port whose listener accepts nobody any more: who connects hangs."""
+    with ExitStack() as opened:
+        port = int(opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0)).getsockname()[1])
+        while True:
+            caller = opened.enter_context(socket.socket())
+            caller.settimeout(0.1)
+            try:
+                caller.connect(("127.0.0.1", port))
+            except TimeoutError:
+                caller.close()
+                break
+        yield port
+
+
+def connecting_to(port: int) -> bool:
+    """Whether somebody waits for a connection to it, as proc_net_tcp(5) has it."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(remote.partition(":")[2], 16) == port and state == "02" for _, _, remote, state, *_ in rows)
+
+
+def test_ctrl_c_ends_a_check_quietly(ready: Place) -> None:
+    """Exit code 130 and no traceback, in the middle of connecting, which Trio does in a nursery."""
+    with busy_port() as port:
+        path = ready.folder / "config.toml"
+        path.write_text(Place(folder=ready.folder, nodes=(f"http://127.0.0.1:{port}",), jupiter=ready.jupiter).config_text())
+        command = [*EXECUTOR, "check", "--config", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            wait_until(lambda: connecting_to(port), "it connects")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=END_SECONDS)
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_every_mistake_of_a_config_at_once(place: Place, capsys: Capture) -> None:
