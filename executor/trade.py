@@ -42,12 +42,15 @@ async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
     Raises nothing but cancellations, after which the journal says how far it came: one trade's bug does not take others along.
     """
     life = Life(order=order, line=line, log=line.log.bind(request_id=order.request_id))
+    has_bug = False
     with line.reservations.ticket() as ticket:
         try:
             await _to_outcome(life, ticket=ticket, answer=answer)
         except BaseException as error:  # noqa: ASYNC103 - cancellations are raised on by the next line; what is left are bugs
             _raise_cancellations(error)
             life.log.exception("trade.bug")
+            has_bug = True
+        if has_bug:
             await _bury(life, answer=answer)
     await life.write_down()
 

@@ -60,7 +60,7 @@ async def _https(identity: tuple[Path, Path]) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         secured = [trio.SSLListener(listener, context) for listener in listeners]
-        nursery.start_soon(trio.serve_listeners, serve, secured)
+        await nursery.start(trio.serve_listeners, serve, secured)
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
 
