@@ -9,6 +9,7 @@ from attrs import define, evolve
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from executor.desk import Flight
 from executor.journal.journal import Entry, Journal
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
@@ -142,6 +143,29 @@ async def test_a_bug_that_also_breaks_the_refusal_ends_one_trade(chain: Localnet
 
     assert (failed.status, failed.error_code, failed.transaction_signature) == (FAILED, "INTERNAL_ERROR", "")
     assert fine.status == SUCCESS
+
+
+async def test_a_bug_behind_the_outcome_unmakes_nothing(
+    chain: Localnet, place: Place, wallet: Keypair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told stays told: the caller has its SUCCESS, the journal too, and the daemon goes on."""
+    tell = Flight.tell
+
+    def tell_and_break(flight: Flight, answer: Any) -> None:
+        tell(flight, answer)
+        monkeypatch.undo()
+        raise ValueError("a bug")
+
+    async with running(place, wallet) as daemon:
+        monkeypatch.setattr(Flight, "tell", tell_and_break)
+        told = await daemon.trade(make_request("told", "SOL", "USDC", 1))
+        await eventually(lambda: not daemon.daemon.desk.in_flight(), "the trade has ended")
+        asked = await daemon.get("told")
+        fine = await daemon.trade(make_request("fine", "SOL", "USDC", 1))
+
+    assert told.status == fine.status == SUCCESS
+    assert asked == told
+    assert journalled(place.journal_path, "told")[-1] == "SUCCEEDED"
 
 
 async def test_a_slow_disk_uses_up_the_budget(chain: Localnet, place: Place, wallet: Keypair) -> None:

@@ -397,6 +397,28 @@ async def test_everybody_in_a_failed_commit_is_told(path: Path) -> None:
     assert sorted(failed) == ["a", "b", "c"]
 
 
+async def test_a_full_disk_fails_what_is_sound_beside_what_is_refused(path: Path) -> None:
+    """A commit that is left half done is undone, whoever was refused in it; the next one is sound."""
+    errors: dict[str, JournalError] = {}
+
+    async def append(journal: SqliteJournal, name: str) -> None:
+        try:
+            await journal.append(accepted(name))
+        except JournalError as error:
+            errors[name] = error
+
+    async with running(path) as journal:
+        await journal.append(accepted("known"))
+        with no_space_left():
+            async with trio.open_nursery() as nursery:
+                for name in ("known", "new"):
+                    nursery.start_soon(append, journal, name)
+        await journal.append(accepted("after"))
+
+        assert {name: type(error) for name, error in errors.items()} == {"known": JournalError, "new": JournalError}
+        assert [len(journal.entries(name)) for name in ("known", "new", "after")] == [1, 0, 1]
+
+
 async def test_a_bug_in_the_writer_tells_nobody_that_his_entry_is_durable(path: Path) -> None:
     """The writer's error propagates, everybody who waits gets an error, and so does everybody who comes later."""
     told: list[str] = []
