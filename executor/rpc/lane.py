@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import trio
 
 BURST_SECONDS = 0.2
-"""Of the processor, which turns may take before any has to wait: a hundred calls of new callers or two, whose answers take a second."""
+"""Of the processor, which turns may take before any has to wait: a hundred calls or two of new callers, answered in a second."""
 
 
 class Lane:
