@@ -17,7 +17,7 @@ from executor.rpc.limits import ServerLimits
 PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384  # the smallest that RFC 9113 permits a server to accept, and what it assumes by default
-FRAMES_PER_TURN = 8  # or what costs as much: two or three calls. A call of another peer waits for several turns in a row
+FRAMES_PER_TURN = 4  # or what costs as much: one or two calls. A call of another peer waits for several turns in a row
 
 # RFC 9113, sections 6 and 7
 DATA, HEADERS, SETTINGS, CONTINUATION = 0, 1, 4, 9
