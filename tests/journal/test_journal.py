@@ -347,6 +347,19 @@ async def test_a_full_waiting_list_refuses_and_then_drains(path: Path) -> None:
 # --- a disk that fails ---
 
 
+@contextmanager
+def failing(path: Path, request_id: str) -> Iterator[None]:
+    """Let SQLite fail in every statement with an entry of this request, for another reason than a rule: it is no JSON."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            f"CREATE TRIGGER failing BEFORE INSERT ON entries WHEN NEW.request_id = '{request_id}' BEGIN SELECT json('no'); END"
+        )
+    yield
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER failing")
+    connection.close()
+
+
 async def test_a_full_disk_is_an_error_and_not_for_ever(path: Path) -> None:
     """Nobody is told that an entry is durable which is not; when there is space again, the journal works again."""
     async with running(path) as journal:
@@ -397,25 +410,17 @@ async def test_everybody_in_a_failed_commit_is_told(path: Path) -> None:
     assert sorted(failed) == ["a", "b", "c"]
 
 
-async def test_a_full_disk_fails_what_is_sound_beside_what_is_refused(path: Path) -> None:
-    """A commit that is left half done is undone, whoever was refused in it; the next one is sound."""
-    errors: dict[str, JournalError] = {}
-
-    async def append(journal: SqliteJournal, name: str) -> None:
-        try:
-            await journal.append(accepted(name))
-        except JournalError as error:
-            errors[name] = error
-
+@pytest.mark.parametrize("ends_the_transaction", [True, False])
+async def test_what_is_sound_fails_with_the_commit_beside_what_is_refused(ends_the_transaction: bool, path: Path) -> None:
+    """A commit that is left half done is undone, by SQLite or by us, whoever was refused in it; the next one is sound."""
     async with running(path) as journal:
         await journal.append(accepted("known"))
-        with no_space_left():
-            async with trio.open_nursery() as nursery:
-                for name in ("known", "new"):
-                    nursery.start_soon(append, journal, name)
+        with no_space_left() if ends_the_transaction else failing(path, "new"):
+            journal.append_soon(accepted("known"))
+            with pytest.raises(JournalError, match="cannot be written"):
+                await journal.append(accepted("new"))
         await journal.append(accepted("after"))
 
-        assert {name: type(error) for name, error in errors.items()} == {"known": JournalError, "new": JournalError}
         assert [len(journal.entries(name)) for name in ("known", "new", "after")] == [1, 0, 1]
 
 
