@@ -190,7 +190,7 @@ async def _fail(error: TradeError, *, life: Life, answer: Answer) -> None:
         answer(error)
         return
     else:
-        signed = life.signed if life.state is not State.ACCEPTED else None
+        signed = life.signed  # from there on a restart may find it in the journal, whatever became of the append
         outcome = outcomes.refused(life.order, error, life.failed_stage, signed=signed, times=life.times())
         await life.end(State.REJECTED, records.ended(State.REJECTED, outcome, at_unix_ns=now_ns))
         if signed is not None:
