@@ -47,6 +47,8 @@ class ErrorCode(enum.Enum):
     PRICE_MOVED = CodeFacts(ReplyStatus.FAILED_PRECONDITION, True, "the quote is worse than the expected price allows")
     FEE_ACCOUNT_INVALID = CodeFacts(ReplyStatus.FAILED_PRECONDITION, False, "the fee account cannot receive the fee")
     TRADES_IN_FLIGHT_EXCEEDED = CodeFacts(ReplyStatus.RESOURCE_EXHAUSTED, True, "too many trades are in flight")
+    RATE_EXCEEDED = CodeFacts(ReplyStatus.RESOURCE_EXHAUSTED, True, "the source sends requests faster than its configured rate")
+    DAILY_LIMIT_EXCEEDED = CodeFacts(ReplyStatus.RESOURCE_EXHAUSTED, True, "the amount exceeds what is left of a limit per day")
     TRADING_HALTED = CodeFacts(ReplyStatus.UNAVAILABLE, True, "the circuit breaker is open")
     EXECUTOR_DRAINING = CodeFacts(ReplyStatus.UNAVAILABLE, True, "the daemon is shutting down")
     CHAIN_STATE_STALE = CodeFacts(ReplyStatus.UNAVAILABLE, True, "no fresh blockhash or token facts from any node")
@@ -73,6 +75,7 @@ class ErrorCode(enum.Enum):
     SIMULATION_DISAGREES = CodeFacts(None, True, "the simulated transaction moves other amounts than the quote says")
     SLIPPAGE_EXCEEDED = CodeFacts(None, True, "the price moved beyond the slippage limit")
     FUNDS_INSUFFICIENT = CodeFacts(None, False, "the chain says that the wallet cannot pay")
+    EXECUTOR_RESTARTED = CodeFacts(None, True, "the daemon died before the transaction was signed; nothing was sent")
     PRE_SEND_BUDGET_EXCEEDED = CodeFacts(None, True, "the time before the send ran out")
 
     # After the send.

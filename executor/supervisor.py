@@ -13,6 +13,7 @@ import itertools
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 
 import trio
 from attrs import define, field, frozen
@@ -27,13 +28,15 @@ from executor.chainstate.node_health import NodeHealth
 from executor.config import Config
 from executor.desk import Desk
 from executor.gate import Gate
-from executor.journal.journal import SqliteJournal
+from executor.journal.journal import RunCommit, SqliteJournal, in_thread
 from executor.life import Line
 from executor.log import Log
+from executor.network.http import TRANSPORTS
 from executor.network.jupiter import Jupiter
 from executor.network.nodes import Nodes
 from executor.network.retry import Retry
 from executor.network.solana import Node
+from executor.network.transport import MakeTransport
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
 from executor.paths import expanded
@@ -62,6 +65,22 @@ class Surroundings:
     now_ns: Callable[[], int]
     rng: random.Random
     log: Log
+    transport: MakeTransport | None = None
+    """What carries calls to nodes and to Jupiter; None: what the configuration says."""
+    run_commit: RunCommit = in_thread
+    """Where the journal writes to its disk."""
+
+
+class Server(Protocol):
+    """Where callers come in."""
+
+    async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take calls until cancelled; started with the bound address. Raises OSError when it is taken."""
+        ...
+
+    async def drain(self, grace_seconds: float) -> bool:
+        """Take no more calls, let those in flight end within the grace; return whether they did."""
+        ...
 
 
 @define(kw_only=True, eq=False)
@@ -80,7 +99,7 @@ class Daemon:
     breaker: Breaker
     confirmations: Confirmations
     health: HealthService
-    server: GrpcServer
+    server: Server
     log: Log
     _stopping: trio.Event = field(factory=trio.Event)
     _patience: trio.CancelScope = field(factory=trio.CancelScope)
@@ -95,7 +114,7 @@ class Daemon:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as listening_to_signals:
                 listening_to_signals.start_soon(self._heed, signals)
-                await self._live(on_ready)
+                await self.live(on_ready=on_ready)
                 listening_to_signals.cancel_scope.cancel()
 
     async def _heed(self, signals: AsyncIterator[int]) -> None:
@@ -108,7 +127,8 @@ class Daemon:
             else:
                 self._stopping.set()
 
-    async def _live(self, on_ready: Callable[[str], None]) -> None:
+    async def live(self, *, on_ready: Callable[[str], None]) -> None:
+        """Serve until stopped, without an ear for signals."""
         async with trio.open_nursery() as journal:
             journal.start_soon(self.journal.run)
             async with trio.open_nursery() as refreshers:
@@ -170,8 +190,9 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     """Put the daemon together; nothing runs yet. Raises ConfigError: the journal cannot be used, an address is malformed."""
     log, rng = surroundings.log, surroundings.rng
     retry = Retry(max_retries=config.retry.max_retries, initial_delay_seconds=config.retry.initial_delay_seconds)
-    nodes = make_nodes(config, retry=retry, rng=rng, log=log)
-    jupiter = make_jupiter(config, environment=surroundings.environment, retry=retry, rng=rng, log=log)
+    transport = surroundings.transport or TRANSPORTS[config.daemon.http_transport]
+    nodes = make_nodes(config, transport=transport, retry=retry, rng=rng, log=log)
+    jupiter = make_jupiter(config, transport=transport, environment=surroundings.environment, retry=retry, rng=rng, log=log)
     whitelist = {token.mint: token for token in config.tokens}
     blockhashes = Blockhashes(
         nodes=nodes,
@@ -190,7 +211,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     )
     fees = Fees(nodes=nodes, settings=config.fees, log=log)
     holdings = Holdings(nodes=nodes, wallet=signer.address, mints=mints, log=log)
-    journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE)
+    journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE, run_commit=surroundings.run_commit)
     metrics = Metrics()
     checks = {"blockhash": blockhashes.problem, "nodes": node_health.problem, "journal": journal.problem}
     breaker = Breaker(checks=checks, log=log)
@@ -249,15 +270,16 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     )
 
 
-def make_nodes(config: Config, *, retry: Retry, rng: random.Random, log: Log) -> Nodes:
+def make_nodes(config: Config, *, transport: MakeTransport, retry: Retry, rng: random.Random, log: Log) -> Nodes:
     """Clients of the configured nodes."""
     timeout = config.solana.request_timeout_seconds
-    transport = config.daemon.http_transport
     nodes = [Node(node.url, name=node.name, timeout_seconds=timeout, transport=transport) for node in config.solana.nodes]
     return Nodes(nodes, retry=retry, rng=rng, log=log)
 
 
-def make_jupiter(config: Config, *, environment: Mapping[str, str], retry: Retry, rng: random.Random, log: Log) -> Jupiter:
+def make_jupiter(
+    config: Config, *, transport: MakeTransport, environment: Mapping[str, str], retry: Retry, rng: random.Random, log: Log
+) -> Jupiter:
     """The client of Jupiter's API, with the key from the environment variable that the configuration names."""
     key = environment.get(config.jupiter.api_key_env) if config.jupiter.api_key_env else None
     return Jupiter(
@@ -267,5 +289,5 @@ def make_jupiter(config: Config, *, environment: Mapping[str, str], retry: Retry
         retry=retry,
         rng=rng,
         log=log,
-        transport=config.daemon.http_transport,
+        transport=transport,
     )

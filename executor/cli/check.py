@@ -24,6 +24,7 @@ from executor.config import Config
 from executor.errors import ConfigError
 from executor.faults import TransportError, printable
 from executor.log import make_log
+from executor.network.http import TRANSPORTS
 from executor.network.nodes import Nodes
 from executor.network.retry import Retry
 from executor.network.solana import Node
@@ -74,8 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _look(config: Config) -> list[Finding]:
     log = make_log(stream=sys.stderr, level="error", now_ns=time.time_ns)
     rng = random.SystemRandom()
-    nodes = make_nodes(config, retry=NO_RETRY, rng=rng, log=log)
-    jupiter = make_jupiter(config, environment=os.environ, retry=NO_RETRY, rng=rng, log=log)
+    transport = TRANSPORTS[config.daemon.http_transport]
+    nodes = make_nodes(config, transport=transport, retry=NO_RETRY, rng=rng, log=log)
+    jupiter = make_jupiter(config, transport=transport, environment=os.environ, retry=NO_RETRY, rng=rng, log=log)
     findings: list[Finding] = []
     wallet = _wallet(config, findings)
     for node in nodes.all:

@@ -10,8 +10,9 @@ synchronous: an entry becomes durable whether or not the trade that waits for it
 
 import fcntl
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -48,6 +49,17 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """  # noqa: S608 - a constant of this file
 
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
+
+
+RunCommit = Callable[[Callable[[], None]], Awaitable[None]]
+"""Runs what waits for the disk, one at a time, and returns when it has ended."""
+
+
+async def in_thread(commit: Callable[[], None]) -> None:
+    """Run a commit in a thread of its own: the event loop goes on."""
+    await trio.to_thread.run_sync(
+        commit, limiter=trio.CapacityLimiter(1)
+    )  # commits come one at a time: it never waits for others
 
 
 class JournalError(ExecutorError):
@@ -106,7 +118,7 @@ class _Waiting:
 class SqliteJournal:
     """A journal in one SQLite file (WAL, synchronous=FULL). `run` must be running for appends to finish."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, run_commit: RunCommit = in_thread) -> None:
         """Open or create the file. Raises ConfigError: in use by another instance, unreadable, or of an unknown version."""
         with ExitStack() as opened:
             opened.enter_context(_lock(path))
@@ -119,7 +131,7 @@ class SqliteJournal:
         self._wake = trio.Event()
         self._ended = False
         self._problem: str | None = None
-        self._thread = trio.CapacityLimiter(1)
+        self._run_commit = run_commit
 
     async def append(self, entry: Entry) -> None:
         """Return when the entry is on disk (see Journal)."""
@@ -181,7 +193,7 @@ class SqliteJournal:
             try:
                 # Shielded: a cancellation between taking the batch and starting the thread would lose it. The thread always ends.
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
+                    await self._run_commit(partial(self._commit, batch))
             finally:
                 _answer(batch)
 

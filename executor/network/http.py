@@ -22,6 +22,7 @@ from executor.network.transport import (
     Failure,
     HttpAnswer,
     HttpRequest,
+    MakeTransport,
     Origin,
     Transport,
     encoded_target,
@@ -35,17 +36,15 @@ _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*
 _SHORTEST_SECRET = 4
 _SHORTEST_SECRET_IN_PATH = 8  # shorter ones are the names of APIs ("swap", "v1")
 
-TRANSPORTS: Final[Mapping[str, type[TrioTransport] | type[HttpxTransport]]] = MappingProxyType(
-    {"trio": TrioTransport, "httpx": HttpxTransport}
-)
-DEFAULT_TRANSPORT = "trio"
+TRANSPORTS: Final[Mapping[str, MakeTransport]] = MappingProxyType({"trio": TrioTransport, "httpx": HttpxTransport})
+"""By the name that the configuration gives them."""
 
 
 class Http:
     """One endpoint with its own pool of kept-alive connections.
 
     `url` may carry credentials in any part and query fields of its own; they go with every request and never into an error.
-    `transport` is one of TRANSPORTS. Raises ConfigError for a URL or a header that no request could be made of.
+    `transport` makes what carries the requests. Raises ConfigError for a URL or a header that no request could be made of.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Http:
         timeout_seconds: float,
         headers: Mapping[str, str] = MappingProxyType({}),
         max_body_bytes: int = MAX_BODY_BYTES,
-        transport: str = DEFAULT_TRANSPORT,
+        transport: MakeTransport = TrioTransport,
     ) -> None:
         self.endpoint = endpoint_name(url)
         self._url = urlsplit(url)
@@ -64,8 +63,7 @@ class Http:
         self._timeout_seconds = timeout_seconds
         self._secrets = _secrets(self._url, headers)
         standing = _checked_headers({**_STANDING_HEADERS, **_basic_auth(self._url), **headers}, self.endpoint)
-        made = TRANSPORTS[transport]
-        self._transport: Transport = made(_origin(self._url), headers=standing, max_body_bytes=max_body_bytes)
+        self._transport: Transport = transport(_origin(self._url), headers=standing, max_body_bytes=max_body_bytes)
 
     async def request(
         self,

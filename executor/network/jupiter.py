@@ -14,10 +14,11 @@ from executor.faults import Fault, Source, TransportError, answer_fault, jupiter
 from executor.log import Log
 from executor.model import Quote, SwapInstructions
 from executor.network.health import EndpointHealth
-from executor.network.http import DEFAULT_TRANSPORT, Http
+from executor.network.http import Http
 from executor.network.reader import Reader, WrongField, read_json
 from executor.network.retry import Retry, retrying
-from executor.network.transport import HttpAnswer
+from executor.network.transport import HttpAnswer, MakeTransport
+from executor.network.trio_transport import TrioTransport
 from executor.units import minimum_out
 
 _OK = 200
@@ -62,7 +63,7 @@ class Jupiter:
         retry: Retry,
         rng: random.Random,
         log: Log,
-        transport: str = DEFAULT_TRANSPORT,
+        transport: MakeTransport = TrioTransport,
     ) -> None:
         headers = {"x-api-key": api_key} if api_key else {}
         self._http = Http(url, source=Source.JUPITER, timeout_seconds=timeout_seconds, headers=headers, transport=transport)

@@ -17,9 +17,10 @@ from solders.transaction import VersionedTransaction
 
 from executor.faults import Fault, JsonValue, Source, TransportError, answer_fault, http_fault, json_text, rpc_fault
 from executor.network.health import EndpointHealth
-from executor.network.http import DEFAULT_TRANSPORT, Http
+from executor.network.http import Http
 from executor.network.reader import Reader, WrongField, read_json
-from executor.network.transport import HttpAnswer
+from executor.network.transport import HttpAnswer, MakeTransport
+from executor.network.trio_transport import TrioTransport
 from executor.units import Lamports, MicroLamports
 
 Commitment = Literal["processed", "confirmed", "finalized"]
@@ -196,7 +197,7 @@ class _Call:
 class Node:
     """A node behind one URL. Every call raises TransportError, and may have been carried out if it is cancelled."""
 
-    def __init__(self, url: str, *, name: str, timeout_seconds: float, transport: str = DEFAULT_TRANSPORT) -> None:
+    def __init__(self, url: str, *, name: str, timeout_seconds: float, transport: MakeTransport = TrioTransport) -> None:
         self.name = name
         self._http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, transport=transport)
         self.endpoint_health = EndpointHealth(name=name, endpoint=self._http.endpoint)

@@ -85,6 +85,13 @@ class Transport(Protocol):
         """Close every connection; exchanges under way fail."""
 
 
+class MakeTransport(Protocol):
+    """Makes the transport of an endpoint. Simulations make their own."""
+
+    def __call__(self, origin: Origin, *, headers: Mapping[str, str], max_body_bytes: int) -> Transport:
+        """`headers` go with every request; an answer with a larger body than `max_body_bytes` is a failure."""
+
+
 def encoded_target(path: str, query: str) -> str:
     """Make a request's target of a path and a query that may be encoded already."""
     target = quote(path or "/", safe=_UNTOUCHED.replace("?", ""))

@@ -10,7 +10,16 @@ class TradeExecutorServicer(purerpc.Servicer):
     async def GetTrade(self, input_message):
         raise NotImplementedError()
 
+    async def WatchTrade(self, input_message):
+        raise NotImplementedError()
+
     async def GetExecutorStatus(self, input_message):
+        raise NotImplementedError()
+
+    async def HaltTrading(self, input_message):
+        raise NotImplementedError()
+
+    async def ResumeTrading(self, input_message):
         raise NotImplementedError()
 
     @property
@@ -37,11 +46,38 @@ class TradeExecutorServicer(purerpc.Servicer):
             )
         )
         service_obj.add_method(
+            "WatchTrade",
+            self.WatchTrade,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_STREAM,
+                executor_dot_rpc_dot_trade_executor__pb2.WatchTradeRequest,
+                executor_dot_rpc_dot_trade_executor__pb2.TradeUpdate,
+            )
+        )
+        service_obj.add_method(
             "GetExecutorStatus",
             self.GetExecutorStatus,
             purerpc.RPCSignature(
                 purerpc.Cardinality.UNARY_UNARY,
                 executor_dot_rpc_dot_trade_executor__pb2.Empty,
+                executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
+            )
+        )
+        service_obj.add_method(
+            "HaltTrading",
+            self.HaltTrading,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                executor_dot_rpc_dot_trade_executor__pb2.HaltTradingRequest,
+                executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
+            )
+        )
+        service_obj.add_method(
+            "ResumeTrading",
+            self.ResumeTrading,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                executor_dot_rpc_dot_trade_executor__pb2.ResumeTradingRequest,
                 executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
             )
         )
@@ -70,11 +106,35 @@ class TradeExecutorStub:
                 executor_dot_rpc_dot_trade_executor__pb2.TradeResult,
             )
         )
+        self.WatchTrade = self._client.get_method_stub(
+            "WatchTrade",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_STREAM,
+                executor_dot_rpc_dot_trade_executor__pb2.WatchTradeRequest,
+                executor_dot_rpc_dot_trade_executor__pb2.TradeUpdate,
+            )
+        )
         self.GetExecutorStatus = self._client.get_method_stub(
             "GetExecutorStatus",
             purerpc.RPCSignature(
                 purerpc.Cardinality.UNARY_UNARY,
                 executor_dot_rpc_dot_trade_executor__pb2.Empty,
+                executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
+            )
+        )
+        self.HaltTrading = self._client.get_method_stub(
+            "HaltTrading",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                executor_dot_rpc_dot_trade_executor__pb2.HaltTradingRequest,
+                executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
+            )
+        )
+        self.ResumeTrading = self._client.get_method_stub(
+            "ResumeTrading",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                executor_dot_rpc_dot_trade_executor__pb2.ResumeTradingRequest,
                 executor_dot_rpc_dot_trade_executor__pb2.ExecutorStatus,
             )
         )

@@ -22,6 +22,18 @@ class TradeStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRADE_STATUS_FAILED: _ClassVar[TradeStatus]
     TRADE_STATUS_PENDING: _ClassVar[TradeStatus]
 
+class TradeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRADE_STATE_UNSPECIFIED: _ClassVar[TradeState]
+    TRADE_STATE_ACCEPTED: _ClassVar[TradeState]
+    TRADE_STATE_SIGNED: _ClassVar[TradeState]
+    TRADE_STATE_SENT: _ClassVar[TradeState]
+    TRADE_STATE_SUCCEEDED: _ClassVar[TradeState]
+    TRADE_STATE_REVERTED: _ClassVar[TradeState]
+    TRADE_STATE_EXPIRED: _ClassVar[TradeState]
+    TRADE_STATE_DENIED: _ClassVar[TradeState]
+    TRADE_STATE_REJECTED: _ClassVar[TradeState]
+
 class BreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BREAKER_STATE_UNSPECIFIED: _ClassVar[BreakerState]
@@ -37,6 +49,15 @@ TRADE_STATUS_UNSPECIFIED: TradeStatus
 TRADE_STATUS_SUCCESS: TradeStatus
 TRADE_STATUS_FAILED: TradeStatus
 TRADE_STATUS_PENDING: TradeStatus
+TRADE_STATE_UNSPECIFIED: TradeState
+TRADE_STATE_ACCEPTED: TradeState
+TRADE_STATE_SIGNED: TradeState
+TRADE_STATE_SENT: TradeState
+TRADE_STATE_SUCCEEDED: TradeState
+TRADE_STATE_REVERTED: TradeState
+TRADE_STATE_EXPIRED: TradeState
+TRADE_STATE_DENIED: TradeState
+TRADE_STATE_REJECTED: TradeState
 BREAKER_STATE_UNSPECIFIED: BreakerState
 BREAKER_STATE_CLOSED: BreakerState
 BREAKER_STATE_OPEN: BreakerState
@@ -132,8 +153,40 @@ class GetTradeRequest(_message.Message):
     request_id: str
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
+class WatchTradeRequest(_message.Message):
+    __slots__ = ("request_id", "after_sequence")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    after_sequence: int
+    def __init__(self, request_id: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
+
+class TradeUpdate(_message.Message):
+    __slots__ = ("sequence", "state", "at_unix_us", "result")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    state: TradeState
+    at_unix_us: int
+    result: TradeResult
+    def __init__(self, sequence: _Optional[int] = ..., state: _Optional[_Union[TradeState, str]] = ..., at_unix_us: _Optional[int] = ..., result: _Optional[_Union[TradeResult, _Mapping]] = ...) -> None: ...
+
+class HaltTradingRequest(_message.Message):
+    __slots__ = ("why",)
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    why: str
+    def __init__(self, why: _Optional[str] = ...) -> None: ...
+
+class ResumeTradingRequest(_message.Message):
+    __slots__ = ("why",)
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    why: str
+    def __init__(self, why: _Optional[str] = ...) -> None: ...
+
 class ExecutorStatus(_message.Message):
-    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet", "untradable_tokens")
+    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet", "untradable_tokens", "breaker_causes", "error_rates")
     class ErrorCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +209,8 @@ class ExecutorStatus(_message.Message):
     JUPITER_FIELD_NUMBER: _ClassVar[int]
     WALLET_FIELD_NUMBER: _ClassVar[int]
     UNTRADABLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_CAUSES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_RATES_FIELD_NUMBER: _ClassVar[int]
     version: str
     uptime_ms: int
     trading_allowed: bool
@@ -171,7 +226,33 @@ class ExecutorStatus(_message.Message):
     jupiter: EndpointStatus
     wallet: WalletStatus
     untradable_tokens: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ..., untradable_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
+    breaker_causes: _containers.RepeatedCompositeFieldContainer[BreakerCause]
+    error_rates: _containers.RepeatedCompositeFieldContainer[ErrorRate]
+    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ..., untradable_tokens: _Optional[_Iterable[str]] = ..., breaker_causes: _Optional[_Iterable[_Union[BreakerCause, _Mapping]]] = ..., error_rates: _Optional[_Iterable[_Union[ErrorRate, _Mapping]]] = ...) -> None: ...
+
+class BreakerCause(_message.Message):
+    __slots__ = ("kind", "cause", "since_unix_ms")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    cause: str
+    since_unix_ms: int
+    def __init__(self, kind: _Optional[str] = ..., cause: _Optional[str] = ..., since_unix_ms: _Optional[int] = ...) -> None: ...
+
+class ErrorRate(_message.Message):
+    __slots__ = ("error_code", "source", "last_minute", "last_5_minutes", "last_hour")
+    ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    LAST_5_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    LAST_HOUR_FIELD_NUMBER: _ClassVar[int]
+    error_code: str
+    source: str
+    last_minute: int
+    last_5_minutes: int
+    last_hour: int
+    def __init__(self, error_code: _Optional[str] = ..., source: _Optional[str] = ..., last_minute: _Optional[int] = ..., last_5_minutes: _Optional[int] = ..., last_hour: _Optional[int] = ...) -> None: ...
 
 class OutcomeCounts(_message.Message):
     __slots__ = ("success", "failed", "pending", "refused")

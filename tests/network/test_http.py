@@ -40,7 +40,8 @@ def transport(request: pytest.FixtureRequest) -> str:
 @asynccontextmanager
 async def http_to(url: str, transport: str, *, timeout_seconds: float = 5.0, max_body_bytes: int = 10_000) -> AsyncIterator[Http]:
     """A client that is closed at the end."""
-    http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes, transport=transport)
+    made = TRANSPORTS[transport]
+    http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes, transport=made)
     async with aclosing(http):
         yield http
 
@@ -58,7 +59,8 @@ async def test_a_request_arrives_as_it_was_made(transport: str) -> None:
     async with open_upstream() as upstream:
         upstream.script("quote", Reply(418, b"short", (("X-Thing", "1"),)))
         url = upstream.url + "/base/?api-key=k"
-        http = Http(url, source=Source.JUPITER, timeout_seconds=5.0, headers={"x-api-key": "abc"}, transport=transport)
+        made = TRANSPORTS[transport]
+        http = Http(url, source=Source.JUPITER, timeout_seconds=5.0, headers={"x-api-key": "abc"}, transport=made)
         async with aclosing(http):
             answer = await http.request("GET", "quote", operation="quote", query={"a": "1 2"}, body=None)
         (received,) = upstream.requests

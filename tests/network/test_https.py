@@ -70,7 +70,7 @@ async def _https(identity: tuple[Path, Path]) -> AsyncIterator[int]:
 async def test_a_trusted_endpoint_is_spoken_to_in_http_1_1(transport: str, identity: tuple[Path, Path]) -> None:
     """Twice over one handshake, whatever else the server offers."""
     async with _https(identity) as port:
-        http = Http(f"https://{NAME}:{port}", source=Source.NODE, timeout_seconds=5.0, transport=transport)
+        http = Http(f"https://{NAME}:{port}", source=Source.NODE, timeout_seconds=5.0, transport=TRANSPORTS[transport])
         async with aclosing(http):
             answers = [await http.request("POST", operation="x", body=b"{}") for _ in range(2)]
 
@@ -82,7 +82,7 @@ async def test_a_trusted_endpoint_is_spoken_to_in_http_1_1(transport: str, ident
 async def test_a_stranger_is_not_spoken_to(transport: str, host: str, identity: tuple[Path, Path]) -> None:
     """A certificate that no authority signed ends the handshake, with OpenSSL's own name for it, for good."""
     async with _https(identity) as port:
-        http = Http(f"https://{host}:{port}", source=Source.NODE, timeout_seconds=5.0, transport=transport)
+        http = Http(f"https://{host}:{port}", source=Source.NODE, timeout_seconds=5.0, transport=TRANSPORTS[transport])
         async with aclosing(http):
             with pytest.raises(TransportError) as caught:
                 await http.request("POST", operation="x", body=b"{}")
@@ -97,7 +97,7 @@ async def test_a_stranger_is_not_spoken_to(transport: str, host: str, identity: 
 async def test_a_certificate_for_another_name_is_not_enough(transport: str, identity: tuple[Path, Path]) -> None:
     """Whom we asked for is who has to answer."""
     async with _https(identity) as port:
-        http = Http(f"https://127.0.0.1:{port}", source=Source.NODE, timeout_seconds=5.0, transport=transport)
+        http = Http(f"https://127.0.0.1:{port}", source=Source.NODE, timeout_seconds=5.0, transport=TRANSPORTS[transport])
         async with aclosing(http):
             with pytest.raises(TransportError) as caught:
                 await http.request("POST", operation="x", body=b"{}")
