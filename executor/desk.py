@@ -5,6 +5,8 @@ the wait only. One request_id is one trade: whoever calls with it again, with th
 gets the stored result; one that was refused is tried anew.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import trio
@@ -16,13 +18,13 @@ from executor.journal.journal import JournalError
 from executor.journal.records import StoredTrade
 from executor.life import Line
 from executor.log import Log
-from executor.model import Order, Outcome, OutcomeStatus, Stage, TradeRequest
+from executor.model import LeftOpen, Order, Outcome, OutcomeStatus, Stage, TradeRequest
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
 from executor.risk.breaker import Breaker
 from executor.stages.validation import Rules, validate
 from executor.status import ExecutorStatus
-from executor.trade import run_trade
+from executor.trade import resume_trade, run_trade
 
 
 @define(eq=False)
@@ -65,6 +67,16 @@ class Desk:
             task_status.started()
             await trio.sleep_forever()
         raise AssertionError("sleep_forever does not return")
+
+    async def recover(self) -> None:
+        """Take up every trade that the journal holds open; return when what they may spend is reserved again.
+
+        `run` must be running, and no request taken yet. Raises JournalError.
+        """
+        open_requests = self.line.journal.open_requests()
+        for request_id in open_requests:
+            await self._take_up(request_id)
+        self.log.info("recovery.done", trades=len(open_requests))
 
     async def execute(self, request: TradeRequest) -> Outcome:
         """Trade, or join the trade that this request_id stands for. Raises TradeError for what is answered as an error status."""
@@ -141,12 +153,35 @@ class Desk:
         return flight
 
     async def _fly(self, flight: Flight, order: Order) -> None:
-        try:
+        with self._in_flight(flight):
             await run_trade(order, line=self.line, answer=flight.tell)
+        self._count(flight.answer)
+
+    async def _fly_on(self, flight: Flight, left: LeftOpen, *, task_status: trio.TaskStatus[None]) -> None:
+        with self._in_flight(flight):
+            await resume_trade(left, line=self.line, answer=flight.tell, task_status=task_status)
+        self._count(flight.answer)
+
+    @contextmanager
+    def _in_flight(self, flight: Flight) -> Iterator[None]:
+        self._flights[flight.request.request_id] = flight
+        try:
+            yield
         finally:
             self._flights.pop(flight.request.request_id, None)
             self._idle.set()
-        self._count(flight.answer)
+
+    async def _take_up(self, request_id: str) -> None:
+        """An entry that cannot be read must not keep all others from being taken up: its trade stays open, and is told so."""
+        try:
+            entries = self.line.journal.entries(request_id)
+            left = records.left_open(entries, now=trio.current_time(), now_unix_ns=self.line.now_ns())
+        except (ValueError, TypeError, KeyError):
+            self.log.exception("recovery.unreadable", request_id=request_id)
+            return
+        if self._trades is None:
+            raise AssertionError("the desk runs before it recovers")
+        await self._trades.start(self._fly_on, Flight(left.order.request), left)
 
     def _stored(self, request_id: str) -> StoredTrade | None:
         """What the journal knows of a request. Raises Denied(JOURNAL_UNAVAILABLE): then nobody may trade under its name."""

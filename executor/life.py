@@ -18,11 +18,11 @@ from executor.gate import Gate
 from executor.journal import records
 from executor.journal.journal import Entry, EntryRefused, Journal, JournalError
 from executor.log import Log
-from executor.model import Landed, Order, Outcome, Sent, Signed, Stage
+from executor.model import Landed, LeftOpen, Order, Outcome, Sent, Signed, Stage
 from executor.network.jupiter import Jupiter
 from executor.network.nodes import Nodes
 from executor.outcomes import Times
-from executor.risk.reservations import Reservations
+from executor.risk.reservations import Needs, Reservations
 from executor.states import State, move
 from executor.wallet.signer import Signer
 
@@ -76,6 +76,27 @@ class Life:
     """What it ended with, or was given up with, once that was told."""
     unwritten: Entry | None = None
     """The terminal entry, while the journal could not take it."""
+    is_resumed: bool = False
+    """An earlier process began it, and may have sent its bytes, whatever the journal says."""
+
+    @classmethod
+    def begin(cls, order: Order, *, line: Line) -> "Life":
+        """The life of an order that was just taken."""
+        return cls(order=order, line=line, log=line.log.bind(request_id=order.request_id))
+
+    @classmethod
+    def resume(cls, left: LeftOpen, *, line: Line) -> "Life":
+        """The life of a trade that an earlier process left open, where the journal says that it stood."""
+        life = cls.begin(left.order, line=line)
+        life.is_resumed = True
+        if left.signed is not None:
+            life.signed, life.state = left.signed, State.SIGNED
+        if left.signed is not None and left.first_sent_at is not None:
+            life.sent, life.state = Sent(signed=left.signed, first_sent_at=left.first_sent_at), State.SENT
+        life.log.info(
+            "trade.resumed", state=life.state.name, signature=None if left.signed is None else str(left.signed.signature)
+        )
+        return life
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -101,17 +122,22 @@ class Life:
             self.line.journal.append_soon(records.accepted(self.order))
         self.log.info("trade.accepted")
 
-    async def sign(self, signed: Signed) -> None:
+    async def sign(self, signed: Signed, *, needs: Needs) -> None:
         """Return when SIGNED is durable. Raises Denied(JOURNAL_UNAVAILABLE): then nothing may be sent."""
         following = move(self.state, State.SIGNED)
         self.signed = signed
         with _nothing_sent():
-            await self.line.journal.append(records.signed(signed, at_unix_ns=self.line.now_ns()))
+            await self.line.journal.append(records.signed(signed, needs=needs, at_unix_ns=self.line.now_ns()))
         self.state = following
         self.log.info("trade.signed", signature=str(signed.signature), last_valid_block_height=signed.last_valid_block_height)
 
     def send(self, signed: Signed) -> Sent:
-        """Note that the first byte leaves now. SIGNED is durable and says that it may; a full journal need not stop it."""
+        """Note that the first byte leaves now. SIGNED is durable and says that it may; a full journal need not stop it.
+
+        For a trade that an earlier process sent nothing is new.
+        """
+        if self.sent is not None:
+            return self.sent
         following = move(self.state, State.SENT)
         try:
             self.line.journal.append_soon(records.sent(self.order.request_id, at_unix_ns=self.line.now_ns()))

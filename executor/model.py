@@ -4,6 +4,8 @@
 """
 
 import enum
+from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 
 from attrs import frozen
@@ -98,10 +100,37 @@ class Order:
     fee_account: Pubkey | None
     tracking_account: Pubkey | None
 
+    @classmethod
+    def of(cls, request: TradeRequest, *, tokens: tuple[Token, Token], received_at: float, received_unix_ns: int) -> "Order":
+        """Read a request whose fields are sound; `tokens` are its input and its output."""
+        source, target = tokens
+        return cls(
+            request=request,
+            received_at=received_at,
+            received_unix_ns=received_unix_ns,
+            input=source,
+            output=target,
+            in_amount=request.in_amount,
+            max_slippage_bps=Bps(request.max_slippage_bps),
+            urgency=request.urgency,
+            expected_price=_exact(request.expected_price),
+            fee_account=_optional_key(request.fee_account),
+            tracking_account=_optional_key(request.tracking_account),
+        )
+
     @property
     def request_id(self) -> str:
         """The caller's id, global to the daemon."""
         return self.request.request_id
+
+
+def _exact(price: float) -> Fraction | None:
+    """The price as the caller wrote it: the shortest decimal that stands for this double, not its binary expansion."""
+    return Fraction(Decimal(repr(price))) if price else None
+
+
+def _optional_key(text: str | None) -> Pubkey | None:
+    return None if text is None else Pubkey.from_string(text)
 
 
 @frozen(kw_only=True)
@@ -184,19 +213,37 @@ class Simulated:
 
 @frozen(kw_only=True)
 class Signed:
-    """The bytes that may land. From here on only the chain decides."""
+    """The bytes that may land, and all that is needed to follow them and to tell how they ended. Only the chain decides now.
 
-    simulated: Simulated
-    message: MessageV0
+    Every part of it stands in the journal: a restart takes the trade up where it was.
+    """
+
+    order: Order
     signature: Signature
+    message: MessageV0
     wire: bytes
     blockhash: Hash
     last_valid_block_height: int
+    context_slot: int
+    """The slot of the answer that brought the blockhash: in no earlier block can it have landed."""
+    budget: ComputeBudget
+    priority_fee_lamports: Lamports
+    reference_out_amount: int
+    quoted_out_amount: int
+    shared_accounts: bool
 
-    @property
-    def order(self) -> Order:
-        """The order that this transaction executes."""
-        return self.simulated.built.quoted.order
+
+@frozen(kw_only=True)
+class LeftOpen:
+    """A trade that a process left without an outcome, as the journal tells it."""
+
+    order: Order
+    signed: Signed | None
+    """None: nothing was signed, so nothing was sent."""
+    first_sent_at: float | None
+    """On this process's trio clock; None: no entry says that a byte left, though one may have."""
+    needs: Mapping[Pubkey | None, int]
+    """What it may spend, as it was reserved: raw amounts by mint, None stands for lamports."""
 
 
 @frozen(kw_only=True)

@@ -76,7 +76,6 @@ def _after_signing(
     error_message: str | None = None,
 ) -> Outcome:
     order = signed.order
-    quoted = signed.simulated.built.quoted
     swapped = status is OutcomeStatus.SUCCESS and fill is not None and fill.in_amount > 0
     return Outcome(
         request_id=order.request_id,
@@ -89,15 +88,15 @@ def _after_signing(
             if fill and swapped
             else None
         ),
-        signed_slippage_bps=shortfall_bps(quoted.reference_out_amount, fill.out_amount) if fill and swapped else 0,
+        signed_slippage_bps=shortfall_bps(signed.reference_out_amount, fill.out_amount) if fill and swapped else 0,
         fees_paid_lamports=fill.fee_lamports if fill else 0,
         priority_fee_lamports=fill.priority_fee_lamports if fill else 0,
         rent_lamports=fill.rent_lamports if fill else 0,
-        quoted_amount=quoted.quote.out_amount,
+        quoted_amount=signed.quoted_out_amount,
         slot=fill.slot if fill else 0,
         units_consumed=fill.units_consumed if fill else 0,
         last_valid_block_height=signed.last_valid_block_height,
-        shared_accounts=signed.simulated.built.shared_accounts,
+        shared_accounts=signed.shared_accounts,
         mev_protection=NO_MEV_PROTECTION,
         execution_ns=times.execution_ns,
         broadcast_ns=times.broadcast_ns,

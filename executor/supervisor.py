@@ -137,6 +137,7 @@ class Daemon:
                     poller.start_soon(self.confirmations.run)
                     async with trio.open_nursery() as trades:
                         await trades.start(self.desk.run)
+                        await self.desk.recover()
                         await self._listen(on_ready)
                         trades.cancel_scope.cancel()
                     poller.cancel_scope.cancel()

@@ -11,7 +11,7 @@ the truth. The path to the broadcast waits for the disk once, at SIGNED, before 
 chain decides: no error, timeout or cancellation below can make this trade FAILED without a proof.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -19,7 +19,7 @@ from executor import outcomes
 from executor.errors import Denied, ErrorCode, Expired, Rejected, TradeError
 from executor.journal import records
 from executor.life import Life, Line
-from executor.model import Fill, Order, Outcome, OutcomeStatus, Sent, Signed, Stage
+from executor.model import Fill, LeftOpen, Order, Outcome, OutcomeStatus, Sent, Signed, Stage
 from executor.risk.reservations import Ticket
 from executor.stages.balances import check_balances
 from executor.stages.building import BuildSettings, build
@@ -34,6 +34,8 @@ from executor.states import State
 
 Answer = Callable[[Outcome | TradeError], None]
 """Tells whoever waits: a TradeError is answered as an error status, an Outcome as a result; PENDING may be followed by more."""
+Beginning = Callable[[Life, trio.Nursery, Ticket], Awaitable[Signed]]
+"""Brings a trade to where its SIGNED is durable."""
 
 
 async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
@@ -41,26 +43,44 @@ async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
 
     Raises nothing but cancellations, after which the journal says how far it came: one trade's bug does not take others along.
     """
-    life = Life(order=order, line=line, log=line.log.bind(request_id=order.request_id))
-    has_bug = False
+    life = Life.begin(order, line=line)
     with line.reservations.ticket() as ticket:
-        try:
-            await _to_outcome(life, ticket=ticket, answer=answer)
-        except BaseException as error:  # noqa: ASYNC103 - cancellations are raised on by the next line; what is left are bugs
-            _raise_cancellations(error)
-            life.log.exception("trade.bug")
-            has_bug = True
-        if has_bug:
-            await _bury(life, answer=answer)
+        await _live(life, _prepare, ticket=ticket, answer=answer)
     await life.write_down()
 
 
-async def _to_outcome(life: Life, *, ticket: Ticket, answer: Answer) -> None:
+async def resume_trade(
+    left: LeftOpen, *, line: Line, answer: Answer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Take a trade that an earlier process left open to its one outcome. Started once what it may spend is reserved again.
+
+    What was signed is sent on, the same bytes, until it has landed or is proved expired. What was not is closed: nothing was sent.
+    """
+    life = Life.resume(left, line=line)
+    with line.reservations.ticket() as ticket:
+        line.reservations.hold(ticket, left.needs)
+        task_status.started()
+        await _live(life, _recall, ticket=ticket, answer=answer)
+    await life.write_down()
+
+
+async def _live(life: Life, beginning: Beginning, *, ticket: Ticket, answer: Answer) -> None:
+    has_bug = False
+    try:
+        await _to_outcome(life, beginning, ticket=ticket, answer=answer)
+    except BaseException as error:  # noqa: ASYNC103 - cancellations are raised on by the next line; what is left are bugs
+        _raise_cancellations(error)
+        life.log.exception("trade.bug")
+        has_bug = True
+    if has_bug:
+        await _bury(life, answer=answer)
+
+
+async def _to_outcome(life: Life, beginning: Beginning, *, ticket: Ticket, answer: Answer) -> None:
     failure: TradeError | None = None
     try:
-        life.accept()
         async with trio.open_nursery() as nursery:
-            signed = await _prepare(life, nursery=nursery, ticket=ticket)
+            signed = await beginning(life, nursery, ticket)
             outcome = await _settle(signed, life=life, nursery=nursery, ticket=ticket, answer=answer)
             nursery.cancel_scope.cancel()  # ends the wait for the time of PENDING
     except* TradeError as group:
@@ -71,10 +91,11 @@ async def _to_outcome(life: Life, *, ticket: Ticket, answer: Answer) -> None:
         await _finish(outcome, life=life, answer=answer)
 
 
-async def _prepare(life: Life, *, nursery: trio.Nursery, ticket: Ticket) -> Signed:
+async def _prepare(life: Life, nursery: trio.Nursery, ticket: Ticket) -> Signed:
     """Everything before the first byte. When it returns, SIGNED is durable."""
     order, line, config = life.order, life.line, life.line.config
     wallet = line.signer.address
+    life.accept()
     with line.gate.before_send(order.received_at):
         affordable = trio.Event()
         nursery.start_soon(_check_balances, life, ticket, affordable)
@@ -103,8 +124,17 @@ async def _prepare(life: Life, *, nursery: trio.Nursery, ticket: Ticket) -> Sign
         with life.stage(Stage.SIGN):
             signed = sign(simulated, signer=line.signer, blockhash=line.blockhashes.current())
         with life.stage(Stage.JOURNAL):
-            await life.sign(signed)
+            await life.sign(signed, needs=ticket.needs)
     return signed
+
+
+async def _recall(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> Signed:
+    """After a restart: what the journal holds as signed. Raises Rejected where it holds nothing: then nothing was sent."""
+    await trio.lowlevel.checkpoint()
+    if life.signed is None:
+        message = "the daemon died before the transaction was signed; nothing was sent"
+        raise Rejected(ErrorCode.EXECUTOR_RESTARTED, message)
+    return life.signed
 
 
 async def _check_balances(life: Life, ticket: Ticket, affordable: trio.Event) -> None:
@@ -138,8 +168,10 @@ async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, ticket: 
 
 async def _keep_sending(signed: Signed, life: Life) -> None:
     line, config = life.line, life.line.config
-    with life.stage(Stage.SEND):
-        await send(signed, nodes=line.nodes, skip_preflight=config.solana.skip_preflight, log=life.log)
+    if not life.is_resumed:  # then the first answers could prove nothing: who refuses the bytes now may have taken them before
+        with life.stage(Stage.SEND):
+            await send(signed, nodes=line.nodes, skip_preflight=config.solana.skip_preflight, log=life.log)
+        await trio.sleep(config.confirmation.resend_seconds)
     await send_again(
         signed,
         nodes=line.nodes,
@@ -184,13 +216,14 @@ async def _fail(error: TradeError, *, life: Life, answer: Answer) -> None:
     if life.sent is not None and isinstance(error, Expired):
         outcome = outcomes.expired(life.sent.signed, error, times=life.times())
         await life.end(State.EXPIRED, records.ended(State.EXPIRED, outcome, at_unix_ns=now_ns))
-    elif isinstance(error, Denied) and error.code.facts.reply_status is not None:
+    elif life.signed is None and isinstance(error, Denied) and error.code.facts.reply_status is not None:
         await life.end(State.DENIED, records.refused(State.DENIED, life.order.request_id, error, at_unix_ns=now_ns))
         life.log.info("trade.denied", code=error.code.name, reason=error.message)
         answer(error)
         return
     else:
-        signed = life.signed  # from there on a restart may find it in the journal, whatever became of the append
+        # From there on a restart may find it in the journal and send it, whatever became of the append: so it is no mere refusal.
+        signed = life.signed
         outcome = outcomes.refused(life.order, error, life.failed_stage, signed=signed, times=life.times())
         await life.end(State.REJECTED, records.ended(State.REJECTED, outcome, at_unix_ns=now_ns))
         if signed is not None:

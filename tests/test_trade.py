@@ -481,27 +481,35 @@ async def test_the_gate_is_closed_to_those_who_come_late() -> None:
 
 
 async def test_nothing_is_sent_when_signed_cannot_be_written(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """The disk fails at SIGNED: the node never sees the transaction. When the disk is well again, so is trading."""
+    """The disk fails at SIGNED: the node never sees the transaction. When the disk is well again, so is trading.
+
+    A commit that failed may be on the disk all the same, and a restart would send what it finds there. So the caller is told
+    FAILED only once the journal says that it is over.
+    """
     async with open_upstream() as node:
         relay_node(node, chain.nodes[0])
         async with running(evolve(place, nodes=(node.url,)), wallet) as daemon:
-            refuse_entries(place.journal_path, "SIGNED", "DENIED")
-            refused = await refusal(daemon, make_request("unwritten", "SOL", "USDC", 1))
-            await eventually(lambda: daemon.daemon.breaker.causes, "the breaker opens")
-            halted = await refusal(daemon, make_request("halted", "SOL", "USDC", 1))
-            sends = node.received("sendTransaction")
-            accept_entries(place.journal_path, "SIGNED", "DENIED")
+            refuse_entries(place.journal_path, "SIGNED", "REJECTED")
+            answers: list[pb.TradeResult] = []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(collect, daemon, make_request("unwritten", "SOL", "USDC", 1), answers)
+                await eventually(lambda: daemon.daemon.breaker.causes, "the breaker opens")
+                halted = await refusal(daemon, make_request("halted", "SOL", "USDC", 1))
+                so_far = await daemon.get("unwritten")
+                sends = node.received("sendTransaction")
+                accept_entries(place.journal_path, "SIGNED", "REJECTED")
             await eventually(lambda: daemon.daemon.desk.status().trading_allowed, "the breaker closes again")
             fine = await daemon.trade(make_request("written", "SOL", "USDC", 1))
 
-    assert (refused.status, refused.reason) == ("UNAVAILABLE", "JOURNAL_UNAVAILABLE")
-    assert "nothing was sent" in refused.message
+    assert so_far.status == PENDING
+    assert (answers[0].status, answers[0].error_code) == (FAILED, "JOURNAL_UNAVAILABLE")
+    assert "nothing was sent" in answers[0].error_message
     assert (halted.status, halted.reason) == ("UNAVAILABLE", "TRADING_HALTED")
     assert "the journal cannot be written" in halted.message
     assert sends == []
     assert fine.status == SUCCESS
     assert len(node.received("sendTransaction")) >= 1
-    assert journalled(place.journal_path, "unwritten") == ["ACCEPTED", "DENIED"]
+    assert journalled(place.journal_path, "unwritten") == ["ACCEPTED", "REJECTED"]
 
 
 async def test_an_outcome_that_cannot_be_written_is_not_forgotten(chain: Localnet, place: Place, wallet: Keypair) -> None:

@@ -12,6 +12,7 @@ What an answer means (SOLANA.md 3.1):
   passed the transaction's last valid one and that the blockhash is not valid any more (the last valid height is what one node
   told us), and then finds nothing in its history. Behind one URL may stand several machines, so each answer has to be as of
   that height's slot, or later. A node that lags, disagrees or does not answer leaves the trade unresolved, and it is tried again.
+* A history is finite. Long after the expiry, as after a daemon's long rest, it counts only if it reaches back to the blockhash.
 """
 
 import math
@@ -33,6 +34,8 @@ from executor.network.solana import MAX_SIGNATURES_PER_CALL, Node, SignatureStat
 GATHER_SECONDS = 0.01
 """Signatures that become due this soon ride along."""
 PROOF_RETRY_SECONDS = 2.0
+SURELY_KEPT_BLOCKS = 1_000
+"""No node purges blocks so soon, some 7 minutes: even the least that Agave's --limit-ledger-size allows holds hours."""
 
 
 @define(eq=False)
@@ -40,6 +43,7 @@ class _Watch:
     signature: Signature
     blockhash: Hash
     last_valid_block_height: int
+    context_slot: int
     interval: float
     due_at: float
     prove_at: float = 0.0
@@ -65,10 +69,15 @@ class Confirmations:
     _watches: list[_Watch] = field(factory=list)
     _wake: trio.Event = field(factory=trio.Event)
 
-    async def landed(self, signature: Signature, *, blockhash: Hash, last_valid_block_height: int) -> Landed | None:
-        """Wait until the signature is confirmed, or return None when it is proved that it never will be."""
+    async def landed(
+        self, signature: Signature, *, blockhash: Hash, last_valid_block_height: int, context_slot: int
+    ) -> Landed | None:
+        """Wait until the signature is confirmed, or return None when it is proved that it never will be.
+
+        `context_slot` is the slot of the answer that brought the blockhash.
+        """
         first = self.poll_initial_seconds
-        watch = _Watch(signature, blockhash, last_valid_block_height, first, trio.current_time() + first)
+        watch = _Watch(signature, blockhash, last_valid_block_height, context_slot, first, trio.current_time() + first)
         self._watches.append(watch)
         self._wake.set()
         try:
@@ -156,4 +165,9 @@ async def _absence(node: Node, watch: _Watch) -> bool | SignatureStatus:
     statuses = await node.signature_statuses([watch.signature], search_history=True)
     if statuses.values[0] is not None:
         return statuses.values[0]
-    return not blockhash.valid and min(blockhash.slot, statuses.slot) >= passed.slot
+    if blockhash.valid or min(blockhash.slot, statuses.slot) < passed.slot:
+        return False
+    if passed.block_height <= watch.last_valid_block_height + SURELY_KEPT_BLOCKS:
+        return True
+    # Asked last: what was there after the search was there during it.
+    return await node.first_available_block() <= watch.context_slot

@@ -11,11 +11,30 @@ from typing import Any
 
 import attrs
 from attrs import frozen
+from solders.hash import Hash
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 
 from executor.errors import Denied, ErrorCode, TradeError
 from executor.journal.journal import Entry
-from executor.model import Order, Outcome, OutcomeStatus, Signed, Stage, TradeRequest, Urgency
+from executor.model import (
+    ComputeBudget,
+    LeftOpen,
+    Order,
+    Outcome,
+    OutcomeStatus,
+    Signed,
+    Stage,
+    Token,
+    TradeRequest,
+    Urgency,
+)
 from executor.states import TERMINAL, State
+from executor.units import Lamports, MicroLamports
+
+_LAMPORTS = "lamports"
+"""Stands for them among the mints of what is reserved; no mint is so short."""
 
 
 @frozen(kw_only=True)
@@ -30,23 +49,27 @@ class StoredTrade:
 
 def accepted(order: Order) -> Entry:
     """The entry of a request that passed the rules that need no I/O."""
-    body = {"request": _plain(order.request)}
+    body = {"request": _plain(order.request), "input": _token_body(order.input), "output": _token_body(order.output)}
     return Entry(request_id=order.request_id, state=State.ACCEPTED, at_unix_ns=order.received_unix_ns, body=_text(body))
 
 
-def signed(transaction: Signed, *, at_unix_ns: int) -> Entry:
-    """The entry that must be durable before the first byte leaves: enough to send the same bytes again, or to prove expiry."""
-    simulated = transaction.simulated
+def signed(transaction: Signed, *, needs: Mapping[Pubkey | None, int], at_unix_ns: int) -> Entry:
+    """The entry that must be durable before the first byte leaves: enough to send the same bytes again, or to prove expiry.
+
+    `needs` is what the trade has reserved, and reserves again after a restart.
+    """
     body = {
         "wire": base64.b64encode(transaction.wire).decode("ascii"),
         "blockhash": str(transaction.blockhash),
         "last_valid_block_height": transaction.last_valid_block_height,
-        "reference_out_amount": simulated.built.quoted.reference_out_amount,
-        "quoted_out_amount": simulated.built.quoted.quote.out_amount,
-        "compute_unit_limit": simulated.budget.unit_limit,
-        "price_micro_lamports": simulated.budget.unit_price,
-        "priority_fee_lamports": simulated.priority_fee_lamports,
-        "shared_accounts": simulated.built.shared_accounts,
+        "context_slot": transaction.context_slot,
+        "reference_out_amount": transaction.reference_out_amount,
+        "quoted_out_amount": transaction.quoted_out_amount,
+        "compute_unit_limit": transaction.budget.unit_limit,
+        "price_micro_lamports": transaction.budget.unit_price,
+        "priority_fee_lamports": transaction.priority_fee_lamports,
+        "shared_accounts": transaction.shared_accounts,
+        "reserved": {_LAMPORTS if mint is None else str(mint): amount for mint, amount in needs.items()},
     }
     return Entry(
         request_id=transaction.order.request_id,
@@ -77,7 +100,7 @@ def stored(entries: Sequence[Entry]) -> StoredTrade | None:
     """Read a request's entries, oldest first; None when there are none. What counts is its last life."""
     if not entries:
         return None
-    entries = entries[max(index for index, entry in enumerate(entries) if entry.state is State.ACCEPTED) :]
+    entries = _last_life(entries)
     first, last = entries[0], entries[-1]
     body = json.loads(last.body)
     refusal = body.get("refusal")
@@ -86,6 +109,81 @@ def stored(entries: Sequence[Entry]) -> StoredTrade | None:
         state=last.state,
         outcome=_outcome(body["outcome"]) if "outcome" in body else _unfinished(entries),
         refusal=Denied(ErrorCode[refusal["code"]], refusal["message"], **refusal["context"]) if refusal else None,
+    )
+
+
+def left_open(entries: Sequence[Entry], *, now: float, now_unix_ns: int) -> LeftOpen:
+    """Read the entries, oldest first, of a trade that has no outcome. `now` is trio's time, `now_unix_ns` the wall clock's."""
+    entries = _last_life(entries)
+    by_state = {entry.state: entry for entry in entries}
+
+    def seconds_ago(at_unix_ns: int) -> float:
+        # A wall clock that was set back must not make a trade begin in the future.
+        return max(0, now_unix_ns - at_unix_ns) / 1e9
+
+    accepted_at, body = entries[0].at_unix_ns, json.loads(entries[0].body)
+    order = Order.of(
+        _request(body["request"]),
+        tokens=(_token(body["input"]), _token(body["output"])),
+        received_at=now - seconds_ago(accepted_at),
+        received_unix_ns=accepted_at,
+    )
+    its_signed, its_sent = by_state.get(State.SIGNED), by_state.get(State.SENT)
+    return LeftOpen(
+        order=order,
+        signed=None if its_signed is None else _signed(json.loads(its_signed.body), order),
+        first_sent_at=None if its_sent is None else now - seconds_ago(its_sent.at_unix_ns),
+        needs={} if its_signed is None else _needs(json.loads(its_signed.body)["reserved"]),
+    )
+
+
+def _last_life(entries: Sequence[Entry]) -> Sequence[Entry]:
+    return entries[max(index for index, entry in enumerate(entries) if entry.state is State.ACCEPTED) :]
+
+
+def _signed(body: dict[str, Any], order: Order) -> Signed:
+    wire = base64.b64decode(body["wire"])
+    transaction = VersionedTransaction.from_bytes(wire)
+    message = transaction.message
+    if not isinstance(message, MessageV0):
+        raise TypeError("only v0 messages are ever signed")
+    return Signed(
+        order=order,
+        signature=transaction.signatures[0],
+        message=message,
+        wire=wire,
+        blockhash=Hash.from_string(body["blockhash"]),
+        last_valid_block_height=body["last_valid_block_height"],
+        context_slot=body["context_slot"],
+        budget=ComputeBudget(unit_limit=body["compute_unit_limit"], unit_price=MicroLamports(body["price_micro_lamports"])),
+        priority_fee_lamports=Lamports(body["priority_fee_lamports"]),
+        reference_out_amount=body["reference_out_amount"],
+        quoted_out_amount=body["quoted_out_amount"],
+        shared_accounts=body["shared_accounts"],
+    )
+
+
+def _needs(body: Mapping[str, int]) -> Mapping[Pubkey | None, int]:
+    return {None if name == _LAMPORTS else Pubkey.from_string(name): amount for name, amount in body.items()}
+
+
+def _token_body(token: Token) -> dict[str, object]:
+    return {
+        "mint": str(token.mint),
+        "symbol": token.symbol,
+        "decimals": token.decimals,
+        "program": str(token.program),
+        "account_rent_lamports": token.account_rent_lamports,
+    }
+
+
+def _token(body: Mapping[str, Any]) -> Token:
+    return Token(
+        mint=Pubkey.from_string(body["mint"]),
+        symbol=body["symbol"],
+        decimals=body["decimals"],
+        program=Pubkey.from_string(body["program"]),
+        account_rent_lamports=Lamports(body["account_rent_lamports"]),
     )
 
 
@@ -110,8 +208,8 @@ def _unfinished(entries: Sequence[Entry]) -> Outcome | None:
     return Outcome(
         request_id=request_id,
         status=OutcomeStatus.FAILED,
-        error_code=ErrorCode.EXECUTOR_DRAINING,
-        error_message="the daemon stopped before the transaction was signed; nothing was sent",
+        error_code=ErrorCode.EXECUTOR_RESTARTED,
+        error_message="the daemon died before the transaction was signed; nothing was sent",
         error_stage=Stage.VALIDATION,
     )
 

@@ -227,6 +227,10 @@ class Cluster:
         settings = self.settings
         return settings.confirmed_after_slots if commitment == Commitment.CONFIRMED else settings.finalized_after_slots
 
+    def first_available_slot(self) -> int:
+        """From where on the history of transactions is whole."""
+        return self._ledger.first_available_slot
+
     def slot(self, commitment: str, *, behind: int = 0) -> int:
         """The slot of the newest block of a commitment."""
         return self.block(commitment, behind=behind).slot

@@ -81,6 +81,8 @@ class Ledger:
         self._landings: OrderedDict[Signature, Landing] = OrderedDict()
         self._processed: dict[bytes, int] = {}  # message hash -> slot
         self.transaction_count = 0
+        self.first_available_slot = genesis.slot
+        """The history is whole from there on."""
 
     # --- blocks ---------------------------------------------------------------------------------------------------------------
 
@@ -167,7 +169,8 @@ class Ledger:
         while len(self._transactions) > KEPT_TRANSACTIONS:
             self._transactions.popitem(last=False)
         while len(self._landings) > KEPT_STATUSES:
-            self._landings.popitem(last=False)
+            _signature, gone = self._landings.popitem(last=False)
+            self.first_available_slot = gone.slot + 1
 
     def transaction(self, signature: Signature) -> LandedTransaction | None:
         """A transaction of the fork that stands."""

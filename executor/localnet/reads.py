@@ -78,6 +78,11 @@ def get_block_height(visit: Visit, params: Params) -> Json:
     return visit.block(params.config(0, "RpcContextConfig")).height
 
 
+def get_first_available_block(visit: Visit, _params: Params) -> Json:
+    """The slot from which on the history is whole."""
+    return visit.cluster.first_available_slot()
+
+
 def get_epoch_info(visit: Visit, params: Params) -> Json:
     """Where in its epoch the cluster is."""
     block = visit.block(params.config(0, "RpcContextConfig"))
@@ -330,6 +335,7 @@ def methods() -> Mapping[str, Method]:
             "getSlot": Method(get_slot),
             "getBlockHeight": Method(get_block_height),
             "getEpochInfo": Method(get_epoch_info),
+            "getFirstAvailableBlock": Method(get_first_available_block, most=0),
             "getLatestBlockhash": Method(get_latest_blockhash),
             "isBlockhashValid": Method(is_blockhash_valid, 1, 2),
             "getMinimumBalanceForRentExemption": Method(get_minimum_balance_for_rent_exemption, 1, 2),

@@ -231,6 +231,10 @@ class Node:
         """Fetch the newest slot."""
         return await self._call("getSlot", [{"commitment": commitment}], self._read_slot)
 
+    async def first_available_block(self) -> int:
+        """Fetch the slot of the oldest block that the node's history still holds."""
+        return await self._call("getFirstAvailableBlock", [], Reader.integer)
+
     async def health(self) -> None:
         """Ask whether the node keeps up with the cluster; raise if it does not."""
         await self._call("getHealth", [], _read_health)

@@ -9,7 +9,10 @@ async def monitor(sent: Sent, *, confirmations: Confirmations) -> Landed:
     """Wait, without a limit of its own, for the confirmation. Raises Expired when it is proved that there will be none."""
     signed = sent.signed
     landed = await confirmations.landed(
-        signed.signature, blockhash=signed.blockhash, last_valid_block_height=signed.last_valid_block_height
+        signed.signature,
+        blockhash=signed.blockhash,
+        last_valid_block_height=signed.last_valid_block_height,
+        context_slot=signed.context_slot,
     )
     if landed is None:
         raise Expired(

@@ -29,7 +29,6 @@ async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, bloc
 
     Without preflight: it would only say that they are known already.
     """
-    await trio.sleep(every_seconds)
     while block_height() <= signed.last_valid_block_height:
         await _send_round(signed, nodes=nodes, skip_preflight=True, log=log, event="send.repeated")
         await trio.sleep(every_seconds)

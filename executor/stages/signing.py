@@ -12,11 +12,18 @@ def sign(simulated: Simulated, *, signer: Signer, blockhash: LatestBlockhash) ->
     """Sign what was verified and simulated, with the budget that the simulation decided. Raises Rejected."""
     message = compile_message(simulated.built, simulated.budget, payer=signer.address, blockhash=blockhash.blockhash)
     signature = signer.sign(to_bytes_versioned(message))
+    quoted = simulated.built.quoted
     return Signed(
-        simulated=simulated,
-        message=message,
+        order=quoted.order,
         signature=signature,
+        message=message,
         wire=to_wire(message, signature),
         blockhash=blockhash.blockhash,
         last_valid_block_height=blockhash.last_valid_block_height,
+        context_slot=blockhash.context_slot,
+        budget=simulated.budget,
+        priority_fee_lamports=simulated.priority_fee_lamports,
+        reference_out_amount=quoted.reference_out_amount,
+        quoted_out_amount=quoted.quote.out_amount,
+        shared_accounts=simulated.built.shared_accounts,
     )

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
-from fractions import Fraction
 
 from attrs import frozen
 from solders.pubkey import Pubkey
@@ -12,7 +10,7 @@ from executor.chainstate.mints import Mints
 from executor.config import LimitSettings, TokenSettings
 from executor.errors import Denied, ErrorCode, FieldProblem, InvalidRequest
 from executor.model import Order, Token, TradeRequest
-from executor.units import U64_MAX, Bps, ui_text
+from executor.units import U64_MAX, ui_text
 
 MAX_REQUEST_ID = 100
 MAX_SOURCE_SERVICE = 50
@@ -35,19 +33,7 @@ def validate(request: TradeRequest, *, rules: Rules, received_at: float, receive
     _require_whitelisted(request, rules.whitelist)
     source, target = _token(request.input_mint, rules.mints), _token(request.output_mint, rules.mints)
     _require_within_limit(request.in_amount, source, rules.whitelist[source.mint])
-    return Order(
-        request=request,
-        received_at=received_at,
-        received_unix_ns=received_unix_ns,
-        input=source,
-        output=target,
-        in_amount=request.in_amount,
-        max_slippage_bps=Bps(request.max_slippage_bps),
-        urgency=request.urgency,
-        expected_price=_exact(request.expected_price),
-        fee_account=_optional_key(request.fee_account),
-        tracking_account=_optional_key(request.tracking_account),
-    )
+    return Order.of(request, tokens=(source, target), received_at=received_at, received_unix_ns=received_unix_ns)
 
 
 def _field_problems(request: TradeRequest, limits: LimitSettings) -> list[FieldProblem]:
@@ -120,12 +106,3 @@ def _require_within_limit(in_amount: int, token: Token, settings: TokenSettings)
             amount=in_amount,
             max_amount=settings.max_amount,
         )
-
-
-def _exact(price: float) -> Fraction | None:
-    """The price as the caller wrote it: the shortest decimal that stands for this double, not its binary expansion."""
-    return Fraction(Decimal(repr(price))) if price else None
-
-
-def _optional_key(text: str | None) -> Pubkey | None:
-    return None if text is None else Pubkey.from_string(text)

@@ -10,7 +10,7 @@ from attrs import define, field
 from solders.signature import Signature
 
 from executor.chainstate.blockhash import Blockhashes
-from executor.chainstate.confirmations import PROOF_RETRY_SECONDS, Confirmations
+from executor.chainstate.confirmations import PROOF_RETRY_SECONDS, SURELY_KEPT_BLOCKS, Confirmations
 from executor.model import Landed
 from executor.network.nodes import Nodes
 from executor.network.solana import Commitment, SignatureStatus
@@ -21,6 +21,7 @@ from tests.support.values import hash_of, signature_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 LAST_VALID = 1_150
+CONTEXT_SLOT = 1_100
 SIGNATURE = signature_of(1)
 BLOCKHASH = hash_of(7)
 
@@ -47,7 +48,9 @@ class Polling:
 
     async def landed(self, signature: Signature = SIGNATURE) -> Landed | None:
         """Wait for a signature."""
-        return await self.confirmations.landed(signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID)
+        return await self.confirmations.landed(
+            signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID, context_slot=CONTEXT_SLOT
+        )
 
     async def rise(self, height: int, but: int | None = None) -> None:
         """Let the chain grow to a block height on every node but one, and the daemon's blockhash with it."""
@@ -372,7 +375,9 @@ async def test_a_node_that_hangs_in_a_proof_does_not_hold_up_other_trades(autoju
             nursery.start_soon(p.landed)
             await trio.sleep(10)
             p.nodes[0].recent[other] = status()
-            landed = await p.confirmations.landed(other, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID + 100)
+            landed = await p.confirmations.landed(
+                other, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID + 100, context_slot=CONTEXT_SLOT
+            )
 
             assert landed == Landed(slot=900, reverted=False, confirmed_at=p.began + 10.1)
             assert len(p.nodes[1].called("getEpochInfo")) == 1
@@ -414,7 +419,9 @@ async def test_confirmation_and_expiry_over_real_sockets() -> None:
         )
 
         async def wait(signature: Signature) -> None:
-            results[signature] = await confirmations.landed(signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID)
+            results[signature] = await confirmations.landed(
+                signature, blockhash=BLOCKHASH, last_valid_block_height=LAST_VALID, context_slot=CONTEXT_SLOT
+            )
 
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
@@ -426,3 +433,26 @@ async def test_confirmation_and_expiry_over_real_sockets() -> None:
 
     assert results[landed] is not None
     assert results[lost] is None
+
+
+async def test_a_history_that_does_not_reach_back_proves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """The daemon rested for days and a node has purged the blocks in which it may have landed: finding nothing is no proof."""
+    async with polling(count=2) as p:
+        await p.rise(LAST_VALID + SURELY_KEPT_BLOCKS + 1)
+        p.nodes[1].first_available = CONTEXT_SLOT + 1
+        with trio.move_on_after(60) as scope:
+            await p.landed()
+        assert scope.cancelled_caught
+        p.nodes[1].first_available = CONTEXT_SLOT
+
+        assert await p.landed() is None
+
+
+async def test_shortly_after_the_expiry_no_history_is_doubted(autojump_clock: trio.testing.MockClock) -> None:
+    """Nor asked how far back it reaches: not every provider tells."""
+    async with polling() as p:
+        await p.rise(LAST_VALID + SURELY_KEPT_BLOCKS)
+        p.nodes[0].first_available = CONTEXT_SLOT + 1
+
+        assert await p.landed() is None
+        assert p.nodes[0].called("getFirstAvailableBlock") == []

@@ -9,13 +9,28 @@ import pytest
 from attrs import evolve, fields
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 
 from executor.errors import Denied, ErrorCode, Rejected
 from executor.journal import records
 from executor.journal.journal import Entry
-from executor.model import Outcome, OutcomeStatus, Stage, TradeRequest, Urgency
+from executor.model import Order, Outcome, OutcomeStatus, Stage, TradeRequest, Urgency
 from executor.states import TERMINAL, State
-from tests.support.values import make_order, make_request, make_signed, make_simulated
+from tests.support.values import (
+    KEYPAIR,
+    TAXED,
+    USDC,
+    WALLET,
+    hash_of,
+    make_built,
+    make_order,
+    make_quoted,
+    make_request,
+    make_signed,
+    make_simulated,
+)
 
 U64 = st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=100)
@@ -34,6 +49,21 @@ REQUESTS = st.builds(
     fee_account=st.none() | KEY,
     tracking_account=st.none() | KEY,
 )
+SOUND_KEY = st.binary(min_size=32, max_size=32).map(lambda raw: str(Pubkey.from_bytes(raw)))
+REQUESTS_THAT_ARE_SOUND = st.builds(
+    TradeRequest,
+    request_id=TEXT,
+    source_service=TEXT,
+    input_mint=SOUND_KEY,
+    output_mint=SOUND_KEY,
+    in_amount=U64,
+    max_slippage_bps=st.integers(0, 10_000),
+    urgency=st.sampled_from(Urgency),
+    expected_price=st.floats(0, allow_nan=False, allow_infinity=False),
+    fee_account=st.none() | SOUND_KEY,
+    tracking_account=st.none() | SOUND_KEY,
+)
+NEEDS = {None: 15_000, USDC.mint: 7}
 SMALL = {name: st.integers(-(2**63), 2**64) for name in ("signed_slippage_bps", "rent_lamports")}
 AMOUNTS = dict.fromkeys(
     [
@@ -139,7 +169,7 @@ def test_a_refusal_with_logs_is_written() -> None:
 def test_the_signed_entry_holds_what_recovery_needs() -> None:
     """The wire bytes to send again, the height to prove expiry by, and the figures that a result needs."""
     signed = make_signed(make_simulated(), last_valid_block_height=4_711)
-    entry = records.signed(signed, at_unix_ns=5)
+    entry = records.signed(signed, needs=NEEDS, at_unix_ns=5)
     body = json.loads(entry.body)
 
     assert (entry.request_id, entry.state, entry.at_unix_ns) == ("request-1", State.SIGNED, 5)
@@ -154,14 +184,52 @@ def test_the_signed_entry_holds_what_recovery_needs() -> None:
         "price_micro_lamports": 25_000,
         "priority_fee_lamports": 2_500,
         "shared_accounts": True,
+        "context_slot": 4_711,
+        "reserved": {"lamports": 15_000, str(USDC.mint): 7},
     }
+
+
+@pytest.mark.parametrize("was_sent", [False, True])
+@given(REQUESTS_THAT_ARE_SOUND, st.integers(0, 10**9))
+def test_a_trade_that_was_left_open_is_taken_up_as_it_was(was_sent: bool, request: TradeRequest, seconds: int) -> None:
+    """Order, tokens, bytes, signature, heights and reservation: whoever sends it on knows what its first sender knew."""
+    accepted_at = 1_790_000_000_000_000_000
+    order = Order.of(request, tokens=(USDC, TAXED), received_at=1_000.0, received_unix_ns=accepted_at)
+    signed = make_signed(make_simulated(make_built(make_quoted(order))))
+    entries = [records.accepted(order), records.signed(signed, needs=NEEDS, at_unix_ns=accepted_at + 1)]
+    if was_sent:
+        entries.append(records.sent(order.request_id, at_unix_ns=accepted_at + 10**9))
+    now_ns = accepted_at + seconds * 10**9
+    left = records.left_open(entries, now=1_000.0 + seconds, now_unix_ns=now_ns)
+
+    assert (left.order, left.signed, left.needs) == (order, signed, NEEDS)
+    assert left.first_sent_at == (min(1_001.0, 1_000.0 + seconds) if was_sent else None)
+
+
+def test_a_trade_that_was_not_signed_is_left_open_without_one() -> None:
+    """Of the last life: what was denied before is history."""
+    order, denied = make_order(), records.refused(State.DENIED, "request-1", DENIAL, at_unix_ns=2)
+    left = records.left_open([records.accepted(order), denied, records.accepted(order)], now=5.0, now_unix_ns=0)
+
+    assert (left.signed, left.first_sent_at, left.needs) == (None, None, {})
+    assert left.order == evolve(order, received_at=5.0)  # by a clock that was set back it began just now
+
+
+def test_only_our_own_kind_of_message_is_taken_up() -> None:
+    """A legacy message in the journal is damage, not a trade."""
+    signed = make_signed()
+    entry = records.signed(signed, needs=NEEDS, at_unix_ns=5)
+    legacy = VersionedTransaction(Message.new_with_blockhash([], WALLET, hash_of(1)), [KEYPAIR])
+    body = json.loads(entry.body) | {"wire": base64.b64encode(bytes(legacy)).decode()}
+    with pytest.raises(TypeError, match="v0"):
+        records.left_open([records.accepted(signed.order), evolve(entry, body=json.dumps(body))], now=0.0, now_unix_ns=0)
 
 
 @pytest.mark.parametrize("was_sent", [False, True])
 def test_a_trade_that_was_signed_is_pending(was_sent: bool) -> None:
     """Unknown is not failed: with its signature, and the height until which it may land, sent or not."""
     signed = make_signed(last_valid_block_height=4_711)
-    entries = [records.accepted(signed.order), records.signed(signed, at_unix_ns=5)]
+    entries = [records.accepted(signed.order), records.signed(signed, needs=NEEDS, at_unix_ns=5)]
     if was_sent:
         entries.append(records.sent("request-1", at_unix_ns=6))
     trade = stored(*entries)
@@ -179,7 +247,7 @@ def test_a_trade_that_was_only_accepted_has_failed() -> None:
 
     assert trade.state is State.ACCEPTED
     assert trade.outcome is not None
-    assert (trade.outcome.status, trade.outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.EXECUTOR_DRAINING)
+    assert (trade.outcome.status, trade.outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.EXECUTOR_RESTARTED)
     assert trade.outcome.signature is None
 
 
@@ -189,7 +257,7 @@ def test_the_outcome_after_a_send_is_the_outcome() -> None:
     outcome = outcome_of(signature=str(signed.signature), executed_amount=5, executed_price=Fraction(1, 3))
     entries = [
         records.accepted(signed.order),
-        records.signed(signed, at_unix_ns=5),
+        records.signed(signed, needs=NEEDS, at_unix_ns=5),
         records.sent("request-1", at_unix_ns=6),
         records.ended(State.SUCCEEDED, outcome, at_unix_ns=7),
     ]
@@ -214,14 +282,14 @@ def test_a_request_that_was_accepted_anew_is_not_denied_any_more() -> None:
 
     assert (trade.state, trade.refusal, trade.request) == (State.ACCEPTED, None, make_order().request)
     assert trade.outcome is not None
-    assert (trade.outcome.status, trade.outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.EXECUTOR_DRAINING)
+    assert (trade.outcome.status, trade.outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.EXECUTOR_RESTARTED)
     assert trade.outcome.signature is None
 
 
 def test_a_second_life_that_was_signed_is_pending() -> None:
     """With its signature, whatever was refused before."""
     again = make_signed(last_valid_block_height=4_711)
-    trade = second_life(records.signed(again, at_unix_ns=5), records.sent("request-1", at_unix_ns=6))
+    trade = second_life(records.signed(again, needs=NEEDS, at_unix_ns=5), records.sent("request-1", at_unix_ns=6))
 
     assert (trade.state, trade.refusal) == (State.SENT, None)
     assert trade.outcome is not None

@@ -174,6 +174,8 @@ def about_the_node(side: Side) -> None:
     """Health, version, slots, heights and blockhashes."""
     side.ask("plain", "getHealth")
     side.ask("plain", "getVersion")
+    side.ask("plain", "getFirstAvailableBlock")
+    side.ask("with options", "getFirstAvailableBlock", CONFIRMED)
     for method in ("getSlot", "getBlockHeight", "getLatestBlockhash"):
         side.ask("no options", method)
         side.ask("options null", method, None)

@@ -38,7 +38,11 @@ def test_what_is_signed_is_what_was_simulated() -> None:
 
     assert signed.message == compile_message(simulated.built, simulated.budget, payer=WALLET, blockhash=hash_of(9))
     assert (signed.blockhash, signed.last_valid_block_height) == (hash_of(9), 4_711)
-    assert (signed.simulated, signed.order) == (simulated, simulated.built.quoted.order)
+    assert (signed.budget, signed.priority_fee_lamports) == (simulated.budget, simulated.priority_fee_lamports)
+    quoted = simulated.built.quoted
+    assert (signed.order, signed.quoted_out_amount) == (quoted.order, quoted.quote.out_amount)
+    assert (signed.reference_out_amount, signed.shared_accounts) == (quoted.reference_out_amount, simulated.built.shared_accounts)
+    assert signed.context_slot == LATEST.context_slot
 
 
 def test_another_blockhash_is_another_signature() -> None:

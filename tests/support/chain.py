@@ -142,6 +142,7 @@ class FakeNode(Node):
         """Every call ends with a timeout."""
         self.takes_seconds = 0.0
         self.height = 1_000
+        self.first_available = 0
         self.context_slot = 1_100
         self.statuses_slot: int | None = None
         """As of which slot statuses are told, where that is another machine."""
@@ -182,6 +183,11 @@ class FakeNode(Node):
         await self._answer("getSlot", commitment)
         self._show_slot()
         return self.context_slot
+
+    async def first_available_block(self) -> int:
+        """From where on the history is whole."""
+        await self._answer("getFirstAvailableBlock")
+        return self.first_available
 
     async def health(self) -> None:
         """Healthy unless failing."""

@@ -16,6 +16,7 @@ Alter = Callable[[Any], Any]
 NODE_OPERATIONS = (
     "getAccountInfo",
     "getEpochInfo",
+    "getFirstAvailableBlock",
     "getHealth",
     "getLatestBlockhash",
     "getMinimumBalanceForRentExemption",

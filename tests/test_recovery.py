@@ -1,0 +1,232 @@
+"""What a restart makes of the trades that the process before it left open: each goes on to its one outcome, its one signature.
+
+A process that dies is a cancelled one here, which writes no less than a killed one may have written; tests/crash kills real ones.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import trio
+from attrs import define, evolve
+from solders.keypair import Keypair
+
+from executor.journal.journal import Entry, Journal
+from executor.life import Line
+from executor.rpc import trade_executor_pb2 as pb
+from executor.states import State
+from tests.support.callers import Refused, make_request
+from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, gather, journalled, refusal, running
+from tests.support.localnet import Localnet
+from tests.support.relays import relay_node
+from tests.support.settings import Place
+from tests.support.upstream import open_upstream
+from tests.support.waiting import eventually
+
+pytestmark = [HTTPX_BODIES, pytest.mark.slow]
+
+SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
+NEVER = 60.0
+DEAF = {"poll_initial_seconds": NEVER, "poll_max_seconds": NEVER, "resend_seconds": NEVER}
+"""It sends once and never learns what came of it."""
+
+
+@define
+class Deadly:
+    """The real journal; once an entry of a state is on the disk, whoever waits for it waits for ever: the process dies there."""
+
+    journal: Journal
+    at: State
+
+    async def append(self, entry: Entry) -> None:
+        await self.journal.append(entry)
+        if entry.state is self.at:
+            await trio.sleep_forever()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.journal, name)
+
+
+def dying_at(state: State) -> Callable[[Line], Line]:
+    """Let trades get no further than that entry."""
+    return lambda line: evolve(line, journal=Deadly(line.journal, state))
+
+
+async def leave_open(daemon: RunningDaemon, request: pb.TradeRequest, *, until: Callable[[], object]) -> None:
+    """Ask for a trade, and let the daemon's end, which follows, find it as it is then."""
+
+    async def ask() -> None:
+        with pytest.raises(Refused):
+            await daemon.trade(request)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await eventually(until, f"{request.request_id} is where it shall be left")
+        nursery.cancel_scope.cancel()
+
+
+def signature_in(place: Place, request_id: str) -> str:
+    """What the journal holds as signed."""
+    with sqlite3.connect(place.journal_path) as connection:
+        query = "SELECT signature FROM entries WHERE request_id = ? AND state = 'SIGNED'"
+        ((signature,),) = connection.execute(query, (request_id,)).fetchall()
+    connection.close()
+    return str(signature)
+
+
+async def test_what_was_signed_and_perhaps_not_sent_is_sent(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """Death between the commit of SIGNED and the first byte: the next process sends those bytes, and tells every caller."""
+    request = make_request("unsent", "SOL", "USDC", 1)
+    before = chain.transactions()
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "unsent"))
+    assert chain.transactions() == before
+    async with running(place, wallet) as daemon:
+        told = await gather(*(partial(daemon.caller.execute, request) for _ in range(5)))
+        asked = await daemon.get("unsent")
+
+    assert [result.status for result in told] == [SUCCESS] * 5
+    assert {result.transaction_signature for result in told} == {signature_in(place, "unsent")}
+    assert told[0] == asked
+    assert chain.transactions() == before + 1
+    assert told[0].slippage_bps == 0
+    assert told[0].quoted_amount == told[0].executed_amount > 0
+    assert told[0].execution_time_ms > told[0].confirmation_time_ms > 0
+    assert journalled(place.journal_path, "unsent") == ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
+
+
+async def test_what_landed_meanwhile_is_a_success(still_chain: Localnet, place: Place) -> None:
+    """Death after the send; it lands, and is long final when the next process looks: amounts, price and fee are the chain's."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    async with running(quiet, wallet, confirmation=DEAF) as daemon:
+        before = still_chain.holdings(wallet.pubkey())
+        request = make_request("landed", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    still_chain.advance(400)
+    after = still_chain.holdings(wallet.pubkey())
+    async with running(quiet, wallet) as daemon:
+        told = await daemon.trade(request)
+
+    assert told.status == SUCCESS
+    assert told.executed_amount == after.tokens["USDC"] - before.tokens["USDC"]
+    assert before.lamports - after.lamports == told.input_amount + told.fees_paid
+    assert journalled(place.journal_path, "landed") == ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
+
+
+async def test_what_expired_meanwhile_is_proved(still_chain: Localnet, place: Place) -> None:
+    """Every send was lost and the height has passed: FAILED, and the caller may trade anew."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    request = make_request("expired", "SOL", "USDC", 1)
+    async with running(quiet, wallet, confirmation=DEAF) as daemon:
+        still_chain.order("lost-send", target="node", count=None)
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    still_chain.clear()
+    still_chain.advance(400)
+    async with running(quiet, wallet) as daemon:
+        told = await daemon.trade(request)
+
+    assert (told.status, told.error_code) == (FAILED, "TRANSACTION_EXPIRED")
+    assert journalled(place.journal_path, "expired") == ["ACCEPTED", "SIGNED", "SENT", "EXPIRED"]
+
+
+async def test_what_was_not_signed_is_closed(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """Nothing was sent, which is written down: a caller that asks much later, or an auditor, finds an end."""
+    async with running(place, wallet, jupiter={"timeout_seconds": NEVER}) as daemon:
+        chain.order("hang", target="jupiter", operation="quote")
+        request = make_request("unsigned", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=lambda: journalled(place.journal_path, "unsigned"))
+    async with running(place, wallet) as daemon:
+        await eventually(lambda: len(journalled(place.journal_path, "unsigned")) > 1, "it is closed")
+        told = await daemon.trade(request)
+
+    assert (told.status, told.error_code, told.retryable) == (FAILED, "EXECUTOR_RESTARTED", True)
+    assert journalled(place.journal_path, "unsigned") == ["ACCEPTED", "REJECTED"]
+
+
+async def test_a_refusal_proves_nothing_about_earlier_sends(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """The process before may have sent them to whoever refuses them now: what was lost is found by the chain alone."""
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        request = make_request("doubtful", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "doubtful"))
+    chain.order("rpc-error", target="node", operation="sendTransaction", count=3, code=-32602, message="refused")
+    async with running(place, wallet) as daemon:
+        told = await daemon.trade(request)
+
+    assert told.status == SUCCESS
+
+
+async def test_what_is_open_stays_reserved(chain: Localnet, place: Place) -> None:
+    """The wallet can pay one of two trades; the first is still open after the restart, so the second one is refused."""
+    wallet = chain.new_wallet(lamports=15 * 10**8)
+    async with running(place, wallet, confirmation=DEAF) as daemon:
+        chain.order("lost-send", target="node", operation="sendTransaction", count=None)
+        first = make_request("first", "SOL", "USDC", 1)
+        await leave_open(daemon, first, until=lambda: daemon.log.named("send.answered"))
+    async with running(place, wallet) as daemon:
+        refused = await refusal(daemon, make_request("second", "SOL", "USDC", 1))
+        open_now = (await daemon.status()).trades_in_flight
+        chain.clear()
+        told = await daemon.trade(first)
+
+    assert refused.reason == "BALANCE_INSUFFICIENT"
+    assert "held for trades in flight" in refused.message
+    assert open_now == 1
+    assert told.status == SUCCESS
+
+
+async def test_a_drain_waits_for_what_was_taken_up(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """A resumed trade is like any other: a late confirmation is told as PENDING first, and the drain waits for its end."""
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        request = make_request("late", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "late"))
+    chain.order("late-landing", target="node", operation="sendTransaction", count=None, slots=20)
+    async with running(place, wallet, confirmation={"timeout_seconds": 0.05}) as daemon:
+        answers: list[pb.TradeResult] = []
+        await collect(daemon, request, answers)
+        pending = (await daemon.status()).outcomes.pending
+        await daemon.daemon.desk.drain()
+
+    assert [answer.status for answer in answers] == [PENDING]
+    assert pending == 1
+    assert journalled(place.journal_path, "late")[-1] == "SUCCEEDED"
+
+
+async def test_an_entry_that_cannot_be_read_keeps_no_other_back(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """It stays open and is told as PENDING, with its signature: somebody has to look; the trades beside it go on."""
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        for name in ("damaged", "sound"):
+            request = make_request(name, "SOL", "USDC", 1)
+            await leave_open(daemon, request, until=lambda name=name: "SIGNED" in journalled(place.journal_path, name))
+    with sqlite3.connect(place.journal_path) as connection:
+        connection.execute(
+            "UPDATE entries SET body = json_remove(body, '$.wire') WHERE request_id = 'damaged' AND state = 'SIGNED'"
+        )
+    connection.close()
+    async with running(place, wallet) as daemon:
+        sound = await daemon.resolved("sound")
+        damaged = await daemon.get("damaged")
+
+    assert sound.status == SUCCESS
+    assert (damaged.status, damaged.transaction_signature) == (PENDING, signature_in(place, "damaged"))
+    assert journalled(place.journal_path, "damaged") == ["ACCEPTED", "SIGNED"]
+
+
+async def test_the_bytes_are_the_same_to_the_last(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """What the second process sends is what the first one signed."""
+    async with open_upstream() as node:
+        relay_node(node, chain.nodes[0])
+        through = evolve(place, nodes=(node.url,))
+        async with running(through, wallet, confirmation=DEAF) as daemon:
+            chain.order("lost-send", target="node", operation="sendTransaction")
+            request = make_request("same", "SOL", "USDC", 1)
+            await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+        async with running(through, wallet) as daemon:
+            told = await daemon.trade(request)
+        sends = [send.json["params"][0] for send in node.received("sendTransaction")]
+
+    assert told.status == SUCCESS
+    assert len(sends) >= 2
+    assert len(set(sends)) == 1
