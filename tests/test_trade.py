@@ -17,7 +17,7 @@ from solders.signature import Signature
 
 from executor.errors import Denied, ErrorCode
 from executor.gate import Gate
-from executor.journal.journal import Entry, Journal, JournalError
+from executor.journal.journal import Entry, JournalError
 from executor.life import Line
 from executor.model import Stage
 from executor.rpc import trade_executor_pb2 as pb
@@ -36,6 +36,7 @@ from tests.support.daemon import (
     refuse_entries,
     running,
 )
+from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet, mint
 from tests.support.relays import relay_jupiter, relay_node
 from tests.support.settings import Place
@@ -548,23 +549,16 @@ async def test_a_refusal_after_signing_counts_when_it_is_on_disk(chain: Localnet
     assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "REJECTED"]
 
 
-@define
-class FullJournal:
+@define(eq=False)
+class FullJournal(PassingOn):
     """The real journal, but too full to take entries of some states."""
 
-    _journal: Journal
     _states: frozenset[State]
-
-    async def append(self, entry: Entry) -> None:
-        await self._journal.append(entry)
 
     def append_soon(self, entry: Entry) -> None:
         if entry.state in self._states:
             raise JournalError("the journal has too many entries waiting for the disk")
-        self._journal.append_soon(entry)
-
-    def entries(self, request_id: str) -> Any:
-        return self._journal.entries(request_id)
+        self.journal.append_soon(entry)
 
 
 def _full(*states: State) -> Callable[[Line], Line]:

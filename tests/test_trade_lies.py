@@ -10,11 +10,12 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from executor.desk import Flight
-from executor.journal.journal import Entry, Journal
+from executor.journal.journal import Entry
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
 from tests.support.callers import make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, journalled, refuse_entries, running
+from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet
 from tests.support.relays import relay_jupiter, relay_node
 from tests.support.settings import Place
@@ -87,10 +88,9 @@ async def test_a_panic_ends_one_trade(chain: Localnet, place: Place, wallet: Key
 
 
 @define
-class OddJournal:
+class OddJournal(PassingOn):
     """The real journal, but with a bug or a slow disk at entries of one state."""
 
-    journal: Journal
     state: State
     takes_seconds: float | None
     """None: a bug instead."""
@@ -102,12 +102,6 @@ class OddJournal:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.takes_seconds)
         await self.journal.append(entry)
-
-    def append_soon(self, entry: Entry) -> None:
-        self.journal.append_soon(entry)
-
-    def entries(self, request_id: str) -> Any:
-        return self.journal.entries(request_id)
 
 
 async def test_a_bug_at_the_end_ends_one_trade(chain: Localnet, place: Place, wallet: Keypair) -> None:

@@ -8,47 +8,36 @@ One thread commits whatever has been handed over meanwhile in one transaction, s
 synchronous: an entry becomes durable whether or not the trade that waits for it is cancelled.
 """
 
-import fcntl
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Any, Protocol
 
 import trio
 from attrs import define, field, frozen
 
-from executor.errors import ConfigError, ExecutorError
+from executor.errors import ExecutorError
+from executor.journal.file import lock, open_file
+from executor.journal.following import Followers
 from executor.states import State
 
-SCHEMA_VERSION = 2
-MAX_WAITING_ENTRIES = 10_000
+MAX_WAITING = 10_000
 MAX_ENTRIES_IN_A_STATEMENT = 500
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_id TEXT NOT NULL,
-    state TEXT NOT NULL,
-    at_unix_ns INTEGER NOT NULL,
-    signature TEXT,
-    body TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS entries_by_request ON entries (request_id);
-CREATE UNIQUE INDEX IF NOT EXISTS one_owner_of_a_signature ON entries (signature) WHERE state = 'SIGNED';
-CREATE TRIGGER IF NOT EXISTS one_acceptance BEFORE INSERT ON entries
-WHEN NEW.state = 'ACCEPTED'
-AND (SELECT state FROM entries WHERE request_id = NEW.request_id ORDER BY seq DESC LIMIT 1) <> 'DENIED'
-BEGIN SELECT RAISE(ABORT, 'the request was accepted before'); END;
-CREATE TRIGGER IF NOT EXISTS acceptance_comes_first BEFORE INSERT ON entries
-WHEN NEW.state <> 'ACCEPTED'
-AND coalesce((SELECT state FROM entries WHERE request_id = NEW.request_id ORDER BY seq DESC LIMIT 1), 'DENIED') = 'DENIED'
-BEGIN SELECT RAISE(ABORT, 'the request was not accepted'); END;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""  # noqa: S608 - a constant of this file
-
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
+_INSERT_NOTE = "INSERT INTO notes (kind, at_unix_ns, body) VALUES (?, ?, ?)"
+_ENTRY = "request_id, state, at_unix_ns, body, signature, seq"
+_ENTRIES_OF_A_REQUEST = f"SELECT {_ENTRY} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants of this file
+# A life that others follow was denied: nothing else can be accepted anew.
+_ACCEPTED_SINCE = f"""
+SELECT {_ENTRY}, CASE
+    WHEN EXISTS (SELECT 1 FROM entries e WHERE e.request_id = a.request_id AND e.seq > a.seq AND e.state = 'ACCEPTED')
+    THEN 'DENIED'
+    ELSE (SELECT e.state FROM entries e WHERE e.request_id = a.request_id ORDER BY e.seq DESC LIMIT 1) END
+FROM entries a WHERE a.state = 'ACCEPTED' AND a.at_unix_ns >= ? ORDER BY a.seq
+"""  # noqa: S608 - constants of this file
 
 
 RunCommit = Callable[[Callable[[], None]], Awaitable[None]]
@@ -82,10 +71,34 @@ class Entry:
     at_unix_ns: int
     body: str
     signature: str | None = None
+    seq: int = field(default=0, eq=False)
+    """Its place in the journal; 0: it is not stored yet."""
+
+
+@frozen(kw_only=True)
+class Note:
+    """Something to keep that is no step of a trade: a change of the circuit breaker, say. `body` is JSON text."""
+
+    kind: str
+    at_unix_ns: int
+    body: str
+    seq: int = field(default=0, eq=False)
+    """Its place among the notes; 0: it is not stored yet."""
+
+
+class Following(Protocol):
+    """Follows one request."""
+
+    async def changed(self) -> None:
+        """Return once entries of the request were committed since the context was entered or since this last returned.
+
+        One waits at a time. Raises JournalError once the journal's writer has ended.
+        """
+        ...
 
 
 class Journal(Protocol):
-    """What a trade needs of the journal."""
+    """What trades, and those who look after them, need of the journal."""
 
     async def append(self, entry: Entry) -> None:
         """Return when the entry is on disk. Raises JournalError. Cancelled: the entry becomes durable all the same."""
@@ -102,6 +115,37 @@ class Journal(Protocol):
         """Every durable entry of a request, oldest first. Raises JournalError."""
         ...
 
+    def open_requests(self) -> Sequence[str]:
+        """The requests whose last durable entry is not terminal, in the order of their acceptance. Raises JournalError."""
+        ...
+
+    def accepted_since(self, at_unix_ns: int) -> Iterator[tuple[Entry, State]]:
+        """Yield the acceptance of each life that began then or later, oldest first, with the state that this life has now.
+
+        To be read to its end at once. Raises JournalError.
+        """
+        ...
+
+    def following(self, request_id: str) -> AbstractContextManager[Following]:
+        """Follow a request, from now on until the context ends: what was committed before is asked of `entries`."""
+        ...
+
+    async def note(self, note: Note) -> None:
+        """Return when the note is on disk. Raises JournalError. Cancelled: the note becomes durable all the same."""
+        ...
+
+    def note_soon(self, note: Note) -> None:
+        """Hand the note over, as `append_soon` does with entries. Raises JournalError when it is full."""
+        ...
+
+    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
+        """The last durable notes of a kind, at most so many, newest last. Raises JournalError."""
+        ...
+
+
+def _writer_has_ended() -> JournalError:
+    return JournalError("the journal's writer has ended")
+
 
 def _not_committed() -> JournalError:
     return JournalError("the journal's writer ended before the entry was on disk")
@@ -109,7 +153,7 @@ def _not_committed() -> JournalError:
 
 @define(eq=False)
 class _Waiting:
-    entry: Entry
+    item: Entry | Note
     done: trio.Event = field(factory=trio.Event)
     error: JournalError | None = field(factory=_not_committed)
     """An entry counts as lost until its commit has returned: whatever ends the writer, nobody is told that it is durable."""
@@ -121,10 +165,10 @@ class SqliteJournal:
     def __init__(self, path: Path, *, run_commit: RunCommit = in_thread) -> None:
         """Open or create the file. Raises ConfigError: in use by another instance, unreadable, or of an unknown version."""
         with ExitStack() as opened:
-            opened.enter_context(_lock(path))
-            self._writer = opened.enter_context(closing(_open(path)))
+            opened.enter_context(lock(path))
+            self._writer = opened.enter_context(closing(open_file(path)))
             # The reader is asked from the event loop: it never waits for a lock.
-            self._reader = opened.enter_context(closing(_open(path)))
+            self._reader = opened.enter_context(closing(open_file(path)))
             self._reader.execute("PRAGMA busy_timeout = 0")
             self._opened = opened.pop_all()
         self._waiting: list[_Waiting] = []
@@ -132,10 +176,18 @@ class SqliteJournal:
         self._ended = False
         self._problem: str | None = None
         self._run_commit = run_commit
+        self._followers = Followers(_writer_has_ended)
 
     async def append(self, entry: Entry) -> None:
         """Return when the entry is on disk (see Journal)."""
-        waiting = self._hand_over(entry)
+        await self._until_durable(entry)
+
+    async def note(self, note: Note) -> None:
+        """Return when the note is on disk (see Journal)."""
+        await self._until_durable(note)
+
+    async def _until_durable(self, item: Entry | Note) -> None:
+        waiting = self._hand_over(item)
         # The writer answers every entry, also when the disk is full, so this shield cannot last longer than one commit.
         with trio.CancelScope(shield=True):
             await waiting.done.wait()
@@ -146,14 +198,32 @@ class SqliteJournal:
         """Hand the entry over (see Journal)."""
         self._hand_over(entry)
 
+    def note_soon(self, note: Note) -> None:
+        """Hand the note over (see Journal)."""
+        self._hand_over(note)
+
     def entries(self, request_id: str) -> Sequence[Entry]:
         """Every durable entry of a request, oldest first (see Journal)."""
-        query = "SELECT request_id, state, at_unix_ns, body, signature FROM entries WHERE request_id = ? ORDER BY seq"
-        try:
-            rows = self._reader.execute(query, (request_id,)).fetchall()
-        except sqlite3.Error as error:
-            raise JournalError(f"the journal cannot be read: {error}") from error
-        return [Entry(request_id=r[0], state=State(r[1]), at_unix_ns=r[2], body=r[3], signature=r[4]) for r in rows]
+        return [_entry(row) for row in self._read(_ENTRIES_OF_A_REQUEST, request_id)]
+
+    def open_requests(self) -> Sequence[str]:
+        """The requests whose last durable entry is not terminal (see Journal)."""
+        return [request_id for (request_id,) in self._read("SELECT request_id FROM open_requests ORDER BY accepted_seq")]
+
+    def accepted_since(self, at_unix_ns: int) -> Iterator[tuple[Entry, State]]:
+        """Yield the acceptances since then, each with the state of its life (see Journal)."""
+        for row in self._read(_ACCEPTED_SINCE, at_unix_ns):
+            yield _entry(row), State(row[-1])
+
+    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
+        """The last durable notes of a kind, newest last (see Journal)."""
+        query = "SELECT kind, at_unix_ns, body, seq FROM notes WHERE kind = ? ORDER BY seq DESC LIMIT ?"
+        newest_first = [Note(kind=r[0], at_unix_ns=r[1], body=r[2], seq=r[3]) for r in self._read(query, kind, last)]
+        return newest_first[::-1]
+
+    def following(self, request_id: str) -> AbstractContextManager[Following]:
+        """Follow a request (see Journal)."""
+        return self._followers.following(request_id)
 
     async def run(self) -> None:
         """Commit what is handed over, until cancelled; what was handed over before the cancellation is still committed."""
@@ -167,7 +237,8 @@ class SqliteJournal:
                 await self._commit_waiting()  # noqa: ASYNC102 - shielded within, and one commit always ends
             finally:
                 self._ended = True
-                _answer(self._waiting)  # nobody, unless a bug ended this commit too
+                self._answer(self._waiting)  # nobody, unless a bug ended this commit too
+                self._followers.end()
 
     def problem(self) -> str | None:
         """Why entries cannot be made durable; None after a commit that succeeded."""
@@ -177,12 +248,20 @@ class SqliteJournal:
         """Release the file."""
         self._opened.close()
 
-    def _hand_over(self, entry: Entry) -> _Waiting:
+    def _read(self, query: str, *values: str | int) -> Iterator[tuple[Any, ...]]:
+        """Yield rows, as the columns' types say."""
+        try:
+            with closing(self._reader.execute(query, values)) as rows:
+                yield from rows
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be read: {error}") from error
+
+    def _hand_over(self, item: Entry | Note) -> _Waiting:
         if self._ended:
-            raise JournalError("the journal's writer has ended")
-        if len(self._waiting) >= MAX_WAITING_ENTRIES:
-            raise JournalError(f"the journal has {MAX_WAITING_ENTRIES} entries waiting for the disk")
-        waiting = _Waiting(entry)
+            raise _writer_has_ended()
+        if len(self._waiting) >= MAX_WAITING:
+            raise JournalError(f"the journal has {MAX_WAITING} entries waiting for the disk")
+        waiting = _Waiting(item)
         self._waiting.append(waiting)
         self._wake.set()
         return waiting
@@ -195,7 +274,12 @@ class SqliteJournal:
                 with trio.CancelScope(shield=True):
                     await self._run_commit(partial(self._commit, batch))
             finally:
-                _answer(batch)
+                self._answer(batch)
+
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
+        for waiting in batch:
+            waiting.done.set()
+        self._followers.tell(w.item.request_id for w in batch if w.error is None and isinstance(w.item, Entry))
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -216,11 +300,12 @@ class SqliteJournal:
         sqlite3 lets go of the interpreter's lock for every statement and has to win it back from a busy main thread, which may
         take up to its switch interval of 5 ms: with a statement an entry, the entries of a commit would wait for each other.
         """
-        if len(batch) > MAX_ENTRIES_IN_A_STATEMENT:
+        entries = [waiting.item for waiting in batch if isinstance(waiting.item, Entry)]
+        if len(entries) < len(batch) or len(batch) > MAX_ENTRIES_IN_A_STATEMENT:
             return ()
         rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
         try:
-            self._writer.execute(_INSERT + rows, [value for waiting in batch for value in _row(waiting.entry)])
+            self._writer.execute(_INSERT + rows, [value for entry in entries for value in _row(entry)])
         except sqlite3.IntegrityError:
             return ()
         return [None] * len(batch)
@@ -228,7 +313,7 @@ class SqliteJournal:
     def _one_by_one(self, batch: Sequence[_Waiting]) -> Sequence[EntryRefused | None]:
         """Commit whatever of a batch is sound."""
         self._writer.execute("BEGIN IMMEDIATE")
-        refusals = [self._insert(waiting.entry) for waiting in batch]
+        refusals = [self._insert(waiting.item) for waiting in batch]
         self._writer.execute("COMMIT")
         return refusals
 
@@ -238,11 +323,14 @@ class SqliteJournal:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
 
-    def _insert(self, entry: Entry) -> EntryRefused | None:
+    def _insert(self, item: Entry | Note) -> EntryRefused | None:
+        if isinstance(item, Note):
+            self._writer.execute(_INSERT_NOTE, (item.kind, item.at_unix_ns, item.body))
+            return None
         try:
-            self._writer.execute(f"{_INSERT}(?, ?, ?, ?, ?)", _row(entry))
+            self._writer.execute(f"{_INSERT}(?, ?, ?, ?, ?)", _row(item))
         except sqlite3.IntegrityError as error:  # only this entry: the others of the batch are sound
-            return EntryRefused(f"{entry.state.name} of {entry.request_id!r} is refused: {error}")
+            return EntryRefused(f"{item.state.name} of {item.request_id!r} is refused: {error}")
         return None
 
 
@@ -250,42 +338,5 @@ def _row(entry: Entry) -> tuple[str | int | None, ...]:
     return (entry.request_id, entry.state.value, entry.at_unix_ns, entry.signature, entry.body)
 
 
-def _answer(batch: Sequence[_Waiting]) -> None:
-    for waiting in batch:
-        waiting.done.set()
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold a lock beside the file for as long as the process lives; the kernel drops it at any kind of death."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = path.with_name(path.name + ".lock").open("ab")
-    except OSError as error:
-        raise ConfigError([f"daemon.data_directory: the journal {path} cannot be opened: {error.strerror}"]) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError([f"daemon.data_directory: the journal {path} is in use by another executor"]) from error
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open one connection; explicit transactions, usable from the writer's thread."""
-    try:
-        with ExitStack() as opened:
-            connection = opened.enter_context(closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)))
-            _prepare(connection, path)
-            opened.pop_all()
-            return connection
-    except sqlite3.Error as error:
-        raise ConfigError([f"daemon.data_directory: the journal {path} cannot be used: {error}"]) from error
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, SCHEMA_VERSION):
-        raise ConfigError([f"the journal {path} has schema version {version}; this executor knows {SCHEMA_VERSION}"])
-    connection.executescript(_SCHEMA)
+def _entry(row: tuple[Any, ...]) -> Entry:
+    return Entry(request_id=row[0], state=State(row[1]), at_unix_ns=row[2], body=row[3], signature=row[4], seq=row[5])

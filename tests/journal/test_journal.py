@@ -18,13 +18,14 @@ import trio
 import trio.testing
 
 from executor.errors import ConfigError
+from executor.journal.file import SCHEMA_VERSION
 from executor.journal.journal import (
     MAX_ENTRIES_IN_A_STATEMENT,
-    MAX_WAITING_ENTRIES,
-    SCHEMA_VERSION,
+    MAX_WAITING,
     Entry,
     EntryRefused,
     JournalError,
+    Note,
     SqliteJournal,
 )
 from executor.states import State
@@ -187,6 +188,61 @@ async def test_what_waits_when_the_writer_is_cancelled_is_still_committed(path: 
             journal.append_soon(accepted("late"))
 
 
+async def test_what_is_open_is_told_in_the_order_of_acceptance(path: Path) -> None:
+    """Those whose last entry is not terminal, also to a later process; an end takes them off, a new life puts them back."""
+    async with running(path) as journal:
+        for entry in (*life("d", State.DENIED), accepted("b"), accepted("a"), *life("e", State.SUCCEEDED), accepted("d")):
+            await journal.append(entry)
+        await journal.append(signed("a", "sig"))
+
+        assert journal.open_requests() == ["b", "a", "d"]
+    async with running(path) as journal:
+        await journal.append(step("b", State.REJECTED))
+
+        assert journal.open_requests() == ["a", "d"]
+
+
+async def test_notes_are_kept_by_kind(path: Path) -> None:
+    """The last ones, newest last, in one commit with whatever else waits."""
+    async with running(path) as journal:
+        journal.append_soon(accepted("a"))
+        for number in range(3):
+            journal.note_soon(Note(kind="breaker", at_unix_ns=number, body="{}"))
+        await journal.note(Note(kind="other", at_unix_ns=9, body="{}"))
+
+        assert [note.at_unix_ns for note in journal.notes("breaker", last=2)] == [1, 2]
+        assert [note.seq for note in journal.notes("breaker", last=9)] == [1, 2, 3]
+        assert [entry.seq for entry in journal.entries("a")] == [1]
+
+
+async def test_followers_are_woken_by_what_was_committed(path: Path) -> None:
+    """Also by what came before they waited; not by other requests; and by the end of the writer."""
+    async with running(path) as journal:
+        with journal.following("a") as following:
+            await journal.append(accepted("a"))
+            await following.changed()
+            await journal.append(accepted("b"))
+            with trio.move_on_after(0.01) as patience:
+                await following.changed()
+        assert patience.cancelled_caught
+    with pytest.raises(JournalError), journal.following("a") as late:
+        await late.changed()
+
+
+async def test_acceptances_since_a_moment_come_with_the_state_of_their_life(path: Path) -> None:
+    """A life that was followed by another one was denied."""
+    async with running(path) as journal:
+        for entry in (*life("a", State.DENIED), *life("b", State.SENT), *life("a", State.SUCCEEDED)):
+            await journal.append(entry)
+
+        assert [(e.request_id, e.seq, state.name) for e, state in journal.accepted_since(1)] == [
+            ("a", 1, "DENIED"),
+            ("b", 3, "SENT"),
+            ("a", 6, "SUCCEEDED"),
+        ]
+        assert list(journal.accepted_since(2)) == []
+
+
 # --- what it refuses ---
 
 
@@ -327,7 +383,7 @@ async def test_a_signature_stays_its_life_s_own(path: Path) -> None:
 async def test_a_full_waiting_list_refuses_and_then_drains(path: Path) -> None:
     """Overload is refused, not buffered; whatever had been taken becomes durable."""
     with closing(SqliteJournal(path)) as journal, trio.fail_after(PATIENCE_SECONDS):
-        for number in range(MAX_WAITING_ENTRIES):
+        for number in range(MAX_WAITING):
             journal.append_soon(accepted(f"r{number}"))
         with pytest.raises(JournalError, match="waiting for the disk"):
             journal.append_soon(accepted("one too many"))
@@ -341,7 +397,7 @@ async def test_a_full_waiting_list_refuses_and_then_drains(path: Path) -> None:
         with closing(sqlite3.connect(path)) as other:
             (count,) = other.execute("SELECT count(*) FROM entries").fetchone()
 
-    assert count == MAX_WAITING_ENTRIES + 1
+    assert count == MAX_WAITING + 1
 
 
 # --- a disk that fails ---
