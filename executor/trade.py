@@ -54,7 +54,7 @@ async def resume_trade(
 ) -> None:
     """Take a trade that an earlier process left open to its one outcome. Started once what it may spend is reserved again.
 
-    What was signed is sent on, the same bytes, until it has landed or is proved expired. What was not is closed: nothing was sent.
+    What was signed is sent on, the same bytes, until it has landed or is proved expired. What was not is closed as REJECTED.
     """
     life = Life.resume(left, line=line)
     with line.reservations.ticket() as ticket:

@@ -12,12 +12,13 @@ import trio
 from attrs import define, evolve
 from solders.keypair import Keypair
 
-from executor.journal.journal import Entry, Journal
+from executor.journal.journal import Entry
 from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
 from tests.support.callers import Refused, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, gather, journalled, refusal, running
+from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet
 from tests.support.relays import relay_node
 from tests.support.settings import Place
@@ -33,19 +34,15 @@ DEAF = {"poll_initial_seconds": NEVER, "poll_max_seconds": NEVER, "resend_second
 
 
 @define
-class Deadly:
+class Deadly(PassingOn):
     """The real journal; once an entry of a state is on the disk, whoever waits for it waits for ever: the process dies there."""
 
-    journal: Journal
     at: State
 
     async def append(self, entry: Entry) -> None:
         await self.journal.append(entry)
         if entry.state is self.at:
             await trio.sleep_forever()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.journal, name)
 
 
 def dying_at(state: State) -> Callable[[Line], Line]:
@@ -66,6 +63,11 @@ async def leave_open(daemon: RunningDaemon, request: pb.TradeRequest, *, until: 
         nursery.cancel_scope.cancel()
 
 
+def has_signed(place: Place, request_id: str) -> bool:
+    """Whether SIGNED of a request is on the disk."""
+    return "SIGNED" in journalled(place.journal_path, request_id)
+
+
 def signature_in(place: Place, request_id: str) -> str:
     """What the journal holds as signed."""
     with sqlite3.connect(place.journal_path) as connection:
@@ -80,7 +82,7 @@ async def test_what_was_signed_and_perhaps_not_sent_is_sent(chain: Localnet, pla
     request = make_request("unsent", "SOL", "USDC", 1)
     before = chain.transactions()
     async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
-        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "unsent"))
+        await leave_open(daemon, request, until=partial(has_signed, place, "unsent"))
     assert chain.transactions() == before
     async with running(place, wallet) as daemon:
         told = await gather(*(partial(daemon.caller.execute, request) for _ in range(5)))
@@ -150,7 +152,7 @@ async def test_a_refusal_proves_nothing_about_earlier_sends(chain: Localnet, pla
     """The process before may have sent them to whoever refuses them now: what was lost is found by the chain alone."""
     async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
         request = make_request("doubtful", "SOL", "USDC", 1)
-        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "doubtful"))
+        await leave_open(daemon, request, until=partial(has_signed, place, "doubtful"))
     chain.order("rpc-error", target="node", operation="sendTransaction", count=3, code=-32602, message="refused")
     async with running(place, wallet) as daemon:
         told = await daemon.trade(request)
@@ -181,7 +183,7 @@ async def test_a_drain_waits_for_what_was_taken_up(chain: Localnet, place: Place
     """A resumed trade is like any other: a late confirmation is told as PENDING first, and the drain waits for its end."""
     async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
         request = make_request("late", "SOL", "USDC", 1)
-        await leave_open(daemon, request, until=lambda: "SIGNED" in journalled(place.journal_path, "late"))
+        await leave_open(daemon, request, until=partial(has_signed, place, "late"))
     chain.order("late-landing", target="node", operation="sendTransaction", count=None, slots=20)
     async with running(place, wallet, confirmation={"timeout_seconds": 0.05}) as daemon:
         answers: list[pb.TradeResult] = []
@@ -199,7 +201,7 @@ async def test_an_entry_that_cannot_be_read_keeps_no_other_back(chain: Localnet,
     async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
         for name in ("damaged", "sound"):
             request = make_request(name, "SOL", "USDC", 1)
-            await leave_open(daemon, request, until=lambda name=name: "SIGNED" in journalled(place.journal_path, name))
+            await leave_open(daemon, request, until=partial(has_signed, place, name))
     with sqlite3.connect(place.journal_path) as connection:
         connection.execute(
             "UPDATE entries SET body = json_remove(body, '$.wire') WHERE request_id = 'damaged' AND state = 'SIGNED'"
