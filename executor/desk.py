@@ -159,7 +159,7 @@ class Desk:
 
     async def _fly_on(self, flight: Flight, left: LeftOpen, *, task_status: trio.TaskStatus[None]) -> None:
         with self._in_flight(flight):
-            await resume_trade(left, line=self.line, answer=flight.tell, task_status=task_status)
+            await resume_trade(left, line=self.line, answer=flight.tell, reserved=lambda: task_status.started())
         self._count(flight.answer)
 
     @contextmanager

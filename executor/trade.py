@@ -49,17 +49,15 @@ async def run_trade(order: Order, *, line: Line, answer: Answer) -> None:
     await life.write_down()
 
 
-async def resume_trade(
-    left: LeftOpen, *, line: Line, answer: Answer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Take a trade that an earlier process left open to its one outcome. Started once what it may spend is reserved again.
+async def resume_trade(left: LeftOpen, *, line: Line, answer: Answer, reserved: Callable[[], None]) -> None:
+    """Take a trade that an earlier process left open to its one outcome; `reserved` is called once its funds are, again.
 
     What was signed is sent on, the same bytes, until it has landed or is proved expired. What was not is closed as REJECTED.
     """
     life = Life.resume(left, line=line)
     with line.reservations.ticket() as ticket:
         line.reservations.hold(ticket, left.needs)
-        task_status.started()
+        reserved()
         await _live(life, _recall, ticket=ticket, answer=answer)
     await life.write_down()
 
