@@ -98,6 +98,11 @@ class Life:
         )
         return life
 
+    @property
+    def may_have_left(self) -> bool:
+        """Whether a byte of it may have left a process: then only the chain can tell how it ends."""
+        return self.sent is not None or (self.is_resumed and self.signed is not None)
+
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
         """Time a stage, and remember where a trade failed: the first stage that did not get to its end, be it cut short."""
@@ -166,12 +171,23 @@ class Life:
     async def _write(self, entry: Entry) -> None:
         self.unwritten = None
         try:
-            await self.line.journal.append(entry)
-        except EntryRefused:  # it never will be: the acceptance was lost, and nothing was ever sent
+            await self._write_even_alone(entry)
+        except EntryRefused:  # it never will be
             self.log.exception("trade.outcome_refused")
         except JournalError:
             self.log.exception("trade.outcome_not_journalled")
             self.unwritten = entry
+
+    async def _write_even_alone(self, entry: Entry) -> None:
+        """Write the terminal entry; if the disk lost the acceptance, which nobody waited for, write it again before it."""
+        try:
+            await self.line.journal.append(entry)
+        except EntryRefused:
+            if entry.state is State.DENIED:  # may be asked for again anyway
+                raise
+            self.log.warning("trade.accepted_again")
+            self.line.journal.append_soon(records.accepted(self.order))
+            await self.line.journal.append(entry)
 
     def times(self) -> Times:
         """What a result says of the durations so far."""

@@ -232,6 +232,11 @@ class Signed:
     quoted_out_amount: int
     shared_accounts: bool
 
+    @property
+    def wallet(self) -> Pubkey:
+        """Who pays: the fee payer. After a restart the daemon's own wallet may be another one."""
+        return self.message.account_keys[0]
+
 
 @frozen(kw_only=True)
 class LeftOpen:

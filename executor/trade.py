@@ -56,7 +56,8 @@ async def resume_trade(left: LeftOpen, *, line: Line, answer: Answer, reserved: 
     """
     life = Life.resume(left, line=line)
     with line.reservations.ticket() as ticket:
-        line.reservations.hold(ticket, left.needs)
+        if left.signed is not None and left.signed.wallet == line.signer.address:
+            line.reservations.hold(ticket, left.needs)
         reserved()
         await _live(life, _recall, ticket=ticket, answer=answer)
     await life.write_down()
@@ -186,7 +187,7 @@ async def _await_fill(sent: Sent, life: Life) -> Fill:
         with life.stage(Stage.MONITOR):
             life.landed = await monitor(sent, confirmations=line.confirmations)
         with life.stage(Stage.RECORD):
-            fill = await read_fill(sent, life.landed, nodes=line.nodes, wallet=line.signer.address, log=life.log)
+            fill = await read_fill(sent, life.landed, nodes=line.nodes, log=life.log)
         if fill is not None:
             return fill
         life.log.warning("trade.unread", signature=str(sent.signed.signature), slot=life.landed.slot)
@@ -224,15 +225,19 @@ async def _fail(error: TradeError, *, life: Life, answer: Answer) -> None:
         signed = life.signed
         outcome = outcomes.refused(life.order, error, life.failed_stage, signed=signed, times=life.times())
         await life.end(State.REJECTED, records.ended(State.REJECTED, outcome, at_unix_ns=now_ns))
-        if signed is not None:
-            await _until_written(signed, life=life, answer=answer)
+        await _until_written(signed, life=life, answer=answer)
     _tell(outcome, life, answer)
 
 
-async def _until_written(signed: Signed, *, life: Life, answer: Answer) -> None:
-    """Nothing is proved while the journal says SIGNED: a restart would send it. Meanwhile the caller is told PENDING in time."""
+async def _until_written(signed: Signed | None, *, life: Life, answer: Answer) -> None:
+    """A FAILED that only this process knows counts when it is written.
+
+    What the journal holds as signed a restart would send, and what it does not know it would take for new. What the chain proves,
+    a restart finds again. Meanwhile the caller of a signed trade is told PENDING in time.
+    """
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell_pending, signed, life, answer)
+        if signed is not None:
+            nursery.start_soon(_tell_pending, signed, life, answer)
         await life.write_down()
         nursery.cancel_scope.cancel()
 
@@ -242,7 +247,7 @@ async def _bury(life: Life, *, answer: Answer) -> None:
     if life.outcome is not None:
         return
     error = Rejected(ErrorCode.INTERNAL_ERROR, "a bug in the executor ended this trade; its log has the details")
-    if life.sent is None:
+    if not life.may_have_left:
         try:
             return await _fail(error, life=life, answer=answer)
         except Exception:  # the bug was there: then the journal says what it said before

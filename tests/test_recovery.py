@@ -232,3 +232,47 @@ async def test_the_bytes_are_the_same_to_the_last(chain: Localnet, place: Place,
     assert told.status == SUCCESS
     assert len(sends) >= 2
     assert len(set(sends)) == 1
+
+
+class OddAtSend(PassingOn):
+    """The real journal, with a bug at SENT."""
+
+    def append_soon(self, entry: Entry) -> None:
+        if entry.state is State.SENT:
+            raise ValueError("a bug in the journal")
+        self.journal.append_soon(entry)
+
+
+async def test_a_bug_while_it_is_taken_up_proves_nothing(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """This process sent nothing, but the one before it may have: PENDING, and open for the next one, which sends it."""
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        request = make_request("odd", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=partial(has_signed, place, "odd"))
+    async with running(place, wallet, adjust=lambda line: evolve(line, journal=OddAtSend(line.journal))) as daemon:
+        told = await daemon.trade(request)
+    async with running(place, wallet) as daemon:
+        resolved = await daemon.trade(request)
+
+    assert (told.status, told.error_code) == (PENDING, "INTERNAL_ERROR")
+    assert told.transaction_signature == resolved.transaction_signature == signature_in(place, "odd")
+    assert resolved.status == SUCCESS
+
+
+async def test_another_wallet_takes_up_what_the_old_one_signed(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """The operator changed the key: the amounts told are those of the wallet that paid, and nothing of the new one is held."""
+    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
+        request = make_request("changed", "SOL", "USDC", 1)
+        await leave_open(daemon, request, until=partial(has_signed, place, "changed"))
+    before = chain.holdings(wallet.pubkey())
+    successor = chain.new_wallet(lamports=15 * 10**8)
+    async with running(place, successor, confirmation=DEAF) as daemon, trio.open_nursery() as nursery:
+        nursery.start_soon(collect, daemon, make_request("new", "SOL", "USDC", 1), [])
+        await daemon.event("trade.sent", 2)
+        nursery.cancel_scope.cancel()
+    async with running(place, successor) as daemon:
+        told = await daemon.trade(request)
+    after = chain.holdings(wallet.pubkey())
+
+    assert told.status == SUCCESS
+    assert told.executed_amount == after.tokens["USDC"] - before.tokens["USDC"] > 0
+    assert told.input_amount == 10**9

@@ -513,6 +513,26 @@ async def test_nothing_is_sent_when_signed_cannot_be_written(chain: Localnet, pl
     assert journalled(place.journal_path, "unwritten") == ["ACCEPTED", "REJECTED"]
 
 
+async def test_an_acceptance_that_the_disk_lost_is_written_with_the_outcome(
+    chain: Localnet, place: Place, wallet: Keypair
+) -> None:
+    """Nobody waited for it. FAILED is told when the journal knows of both, so that the request is never taken for a new one."""
+    async with running(place, wallet) as daemon:
+        refuse_entries(place.journal_path, "ACCEPTED")
+        chain.order("status", target="jupiter", operation="quote", status=401)
+        answers: list[pb.TradeResult] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect, daemon, make_request("lost", "SOL", "USDC", 1), answers)
+            await daemon.event("trade.outcome_not_journalled")
+            assert answers == []
+            accept_entries(place.journal_path, "ACCEPTED")
+        again = await daemon.trade(make_request("lost", "SOL", "USDC", 1))
+
+    assert (answers[0].status, answers[0].error_code) == (FAILED, "JUPITER_UNAUTHORIZED")
+    assert again == answers[0]
+    assert journalled(place.journal_path, "lost") == ["ACCEPTED", "REJECTED"]
+
+
 async def test_an_outcome_that_cannot_be_written_is_not_forgotten(chain: Localnet, place: Place, wallet: Keypair) -> None:
     """The disk fails at the outcome: the caller hears of the success at once, and the journal when it is well again."""
     async with running(place, wallet) as daemon:

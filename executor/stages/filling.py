@@ -37,15 +37,16 @@ class Sides:
     output: Token
 
 
-async def read_fill(sent: Sent, landed: Landed, *, nodes: Nodes, wallet: Pubkey, log: Log) -> Fill | None:
+async def read_fill(sent: Sent, landed: Landed, *, nodes: Nodes, log: Log) -> Fill | None:
     """Fetch the transaction and read it. A node knows of it some time after its status, so this asks until one does.
 
     None: no node had it within FETCH_SECONDS, or what they had contradicts the status. Then neither is to be believed.
     """
-    order = sent.signed.order
+    signed = sent.signed
+    order = signed.order
     with trio.move_on_after(FETCH_SECONDS):
-        transaction = await _fetch(sent.signed, landed, nodes=nodes, log=log)
-        return fill_of(transaction, sides=Sides(wallet=wallet, input=order.input, output=order.output))
+        transaction = await _fetch(signed, landed, nodes=nodes, log=log)
+        return fill_of(transaction, sides=Sides(wallet=signed.wallet, input=order.input, output=order.output))
     return None
 
 

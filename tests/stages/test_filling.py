@@ -280,7 +280,7 @@ async def test_it_asks_until_a_node_has_the_transaction(first: Reply, warnings: 
     async with open_nodes() as (nodes, (upstream,)):
         upstream.script("getTransaction", first, rpc_result(landed_json()))
         with trio.fail_after(10):
-            fill = await read_fill(SENT, LANDED, nodes=nodes, wallet=WALLET, log=log)
+            fill = await read_fill(SENT, LANDED, nodes=nodes, log=log)
         asked = [request.json["params"] for request in upstream.requests]
 
     assert fill is not None
@@ -307,7 +307,7 @@ class Holder(FakeNode):
 async def read(*nodes: Node, landed: Landed = LANDED, log: RecordedLog | None = None) -> Fill | None:
     """What is read of these nodes, with a retry policy that must not be used."""
     asked = fake_nodes(*nodes, retry=Retry(max_retries=3, initial_delay_seconds=0.03))
-    return await read_fill(SENT, landed, nodes=asked, wallet=WALLET, log=log or RecordedLog())
+    return await read_fill(SENT, landed, nodes=asked, log=log or RecordedLog())
 
 
 async def test_the_pauses_grow_and_end_with_nothing(autojump_clock: trio.testing.MockClock) -> None:
