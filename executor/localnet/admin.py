@@ -1,5 +1,6 @@
 """The admin endpoint of a localnet, under /admin/ on every port: order faults, fund wallets, advance slots, drop blocks, look."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from executor.localnet.cluster import Commitment
+from executor.localnet.encoding import meta_json, transaction_json
 from executor.localnet.faults import (
     DroppedBlock,
     DuplicateLanding,
@@ -19,6 +21,7 @@ from executor.localnet.faults import (
     parse_orders,
 )
 from executor.localnet.http import HttpReply, HttpRequest, json_reply
+from executor.localnet.ledger import KEPT_TRANSACTIONS, LandedTransaction
 from executor.localnet.tokens import TOKENS
 from executor.localnet.world import Localnet
 from executor.units import U64_MAX
@@ -26,6 +29,7 @@ from executor.units import U64_MAX
 ADMIN_PATH = "/admin"
 MAX_ADVANCE_SLOTS = 2_000
 MAX_FORK_BLOCKS = 100
+PAGE_TRANSACTIONS = 250
 OF_THE_CHAIN = (DroppedBlock, DuplicateLanding, Lag, LateLanding)
 """Faults that only a cluster of our own can have."""
 
@@ -97,6 +101,7 @@ class Admin(Switchboard):
             ("POST", "fund"): self._fund,
             ("POST", "advance"): self._advance,
             ("POST", "fork"): self._fork,
+            ("POST", "paid"): self._paid,
             ("GET", "state"): lambda _: self._state(),
         }
 
@@ -126,6 +131,15 @@ class Admin(Switchboard):
         reader.finish()
         return {"droppedBlocks": self._localnet.cluster.drop_blocks(blocks, requeue=requeue)}
 
+    def _paid(self, body: Json) -> Json:
+        """A page of the confirmed transactions that a wallet has paid for, oldest first."""
+        reader = _Body(body, {"payer", "skip"})
+        payer = reader.address("payer", reader.values.get("payer"))
+        skip = reader.number("skip", reader.values.get("skip", 0), KEPT_TRANSACTIONS)
+        reader.finish()
+        page = itertools.islice(self._localnet.cluster.paid_by(payer), skip, skip + PAGE_TRANSACTIONS)
+        return {"transactions": [_transaction_json(landed) for landed in page]}
+
     def _state(self) -> Json:
         cluster = self._localnet.cluster
         return {
@@ -142,6 +156,11 @@ class Admin(Switchboard):
             "ordersInForce": len(self._localnet.faults.in_force()),
             "tokens": _tokens_json(),
         }
+
+
+def _transaction_json(landed: LandedTransaction) -> Json:
+    wire = transaction_json(landed.resolved, "base64")
+    return {"slot": landed.landing.slot, "transaction": wire, "meta": meta_json(landed)}
 
 
 def _tokens_json() -> Json:

@@ -10,7 +10,7 @@ Time and chance come from outside only: equal seeds, equal clocks and equal call
 import enum
 import hashlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve, frozen
 from solders.account import Account
@@ -368,6 +368,11 @@ class Cluster:
     def transaction(self, signature: Signature) -> LandedTransaction | None:
         """A transaction that stands in the chain, with its metadata."""
         return self._ledger.transaction(signature)
+
+    def paid_by(self, payer: Pubkey) -> Iterator[LandedTransaction]:
+        """The confirmed transactions that a wallet has paid for, oldest first; the newest 20,000 of all wallets are at hand."""
+        confirmed = self.slot(Commitment.CONFIRMED)
+        return (landed for landed in self._ledger.paid_by(payer) if landed.landing.slot <= confirmed)
 
     def status(self, signature: Signature, *, behind: int = 0) -> SignatureStatus | None:
         """Where a transaction stands; None: in no block that the asker knows."""

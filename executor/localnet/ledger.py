@@ -176,6 +176,10 @@ class Ledger:
         """A transaction of the fork that stands."""
         return self._transactions.get(signature)
 
+    def paid_by(self, payer: Pubkey) -> Iterator[LandedTransaction]:
+        """The transactions that a wallet has paid for, oldest first."""
+        return (landed for landed in self._transactions.values() if landed.resolved.payer == payer)
+
     def landing(self, signature: Signature) -> Landing | None:
         """How a transaction landed in the fork that stands."""
         return self._landings.get(signature)

@@ -34,7 +34,7 @@ Nothing leaves the machine and nothing costs anything: the cluster runs on LiteS
 and our own swap program stands at Jupiter's. Point `rpc` and `jupiter` URLs at the addresses that are printed.
 """
 EPILOG = """\
-Every port also answers under /admin/: GET state, GET/POST/DELETE faults, POST fund, POST advance, POST fork.
+Every port also answers under /admin/: GET state, GET/POST/DELETE faults, POST fund, POST advance, POST fork, POST paid.
 For example, the next two quotes fail with 429:
   curl -d '{"target":"jupiter","operation":"quote","count":2,"fault":{"kind":"status","status":429}}' 127.0.0.1:8899/admin/faults
 """
