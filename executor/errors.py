@@ -121,6 +121,12 @@ class TradeError(ExecutorError):
         self.message = message
         self.context: Mapping[str, object] = MappingProxyType(context)
 
+    def add(self, words: str, **context: object) -> None:
+        """Say more, once it is known."""
+        self.message += words
+        self.args = (self.message,)
+        self.context = MappingProxyType({**self.context, **context})
+
 
 class Denied(TradeError):
     """Ours: a rule refused, and nothing was sent."""

@@ -13,7 +13,7 @@ from executor.chainstate.confirmations import Confirmations
 from executor.chainstate.fees import Fees
 from executor.chainstate.lookup_tables import LookupTables
 from executor.config import Config
-from executor.errors import Denied, ErrorCode
+from executor.errors import Denied, ErrorCode, TradeError
 from executor.gate import Gate
 from executor.journal import records
 from executor.journal.journal import Entry, EntryRefused, Journal, JournalError
@@ -126,6 +126,11 @@ class Life:
         with _nothing_sent():
             self.line.journal.append_soon(records.accepted(self.order))
         self.log.info("trade.accepted")
+
+    def ask_again(self, stale: TradeError, *, offer: int) -> None:
+        """Note that this did not end the trade: it asks for another offer."""
+        self.failed_stage = None
+        self.log.info("trade.asks_again", offer=offer, code=stale.code.name, reason=stale.message)
 
     async def sign(self, signed: Signed, *, needs: Needs) -> None:
         """Return when SIGNED is durable. Raises Denied(JOURNAL_UNAVAILABLE): then nothing may be sent."""

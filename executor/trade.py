@@ -4,7 +4,8 @@
 
 One nursery per trade runs the stages (`run_trade`). Two cancel scopes hold its deadlines: the budget before the send
 (`Gate.before_send`) and the time after which a caller is told PENDING (`_tell_pending`). Retries of single calls, which are safe
-to repeat, and their backoff stand in `network/retry.py`; sends of the same bytes in `stages/sending.py`.
+to repeat, and their backoff stand in `network/retry.py`; sends of the same bytes in `stages/sending.py`; what makes an offer that
+came to nothing worth asking for anew, before anything is signed, in `stages/attempts.py`.
 
 The order of every step is: append to the journal, then move, then act, so that a death at any `await` leaves the journal telling
 the truth. The path to the broadcast waits for the disk once, at SIGNED, before the first byte leaves. From that byte on only the
@@ -19,8 +20,9 @@ from executor import outcomes
 from executor.errors import Denied, ErrorCode, Expired, Rejected, TradeError
 from executor.journal import records
 from executor.life import Life, Line
-from executor.model import Fill, LeftOpen, Order, Outcome, OutcomeStatus, Sent, Signed, Stage
+from executor.model import Fill, LeftOpen, Order, Outcome, OutcomeStatus, Quoted, Sent, Signed, Simulated, Stage
 from executor.risk.reservations import Ticket
+from executor.stages.attempts import Attempt
 from executor.stages.balances import check_balances
 from executor.stages.building import BuildSettings, build
 from executor.stages.filling import read_fill
@@ -29,6 +31,7 @@ from executor.stages.quoting import quote
 from executor.stages.sending import send, send_again
 from executor.stages.signing import sign
 from executor.stages.simulation import SimulationSettings, simulate
+from executor.stages.upstream import Stale
 from executor.stages.verification import verify
 from executor.states import State
 
@@ -92,39 +95,70 @@ async def _to_outcome(life: Life, beginning: Beginning, *, ticket: Ticket, answe
 
 async def _prepare(life: Life, nursery: trio.Nursery, ticket: Ticket) -> Signed:
     """Everything before the first byte. When it returns, SIGNED is durable."""
-    order, line, config = life.order, life.line, life.line.config
-    wallet = line.signer.address
+    line = life.line
     life.accept()
-    with line.gate.before_send(order.received_at):
+    with line.gate.before_send(life.order.received_at):
         affordable = trio.Event()
         nursery.start_soon(_check_balances, life, ticket, affordable)
-        with life.stage(Stage.QUOTE):
-            quoted = await quote(order, jupiter=line.jupiter, platform_fee_bps=config.jupiter.platform_fee_bps)
-        await affordable.wait()
-        with life.stage(Stage.BUILD):
-            built = await build(
-                quoted,
-                jupiter=line.jupiter,
-                lookup_tables=line.lookup_tables,
-                fees=line.fees,
-                settings=BuildSettings(wallet=wallet, use_shared_accounts=config.jupiter.use_shared_accounts),
-            )
-        with line.lookup_tables.doubted(built.lookup_tables):
-            with life.stage(Stage.VERIFY):
-                verified = verify(built, wallet=wallet)
-            with life.stage(Stage.SIMULATE):
-                simulated = await simulate(
-                    verified,
-                    nodes=line.nodes,
-                    blockhash=line.blockhashes.current().blockhash,
-                    mark=next(line.marks),
-                    settings=SimulationSettings(wallet=wallet, fees=config.fees),
-                )
+        simulated = await _ask_until_good(life, affordable=affordable)
         with life.stage(Stage.SIGN):
             signed = sign(simulated, signer=line.signer, blockhash=line.blockhashes.current())
         with life.stage(Stage.JOURNAL):
             await life.sign(signed, needs=ticket.needs)
     return signed
+
+
+async def _ask_until_good(life: Life, *, affordable: trio.Event) -> Simulated:
+    """Ask for an offer, and for another where it comes to nothing and the error tables say that this helps.
+
+    Only here may a trade be built twice: nothing is signed yet, so nothing that is given up can land.
+    """
+    attempt = Attempt()
+    while True:
+        with attempt.counted():
+            quoted = await _quote(life, attempt)
+            await affordable.wait()
+            try:
+                return await _transaction(quoted, attempt, life)
+            except Stale as stale:
+                following = attempt.after(stale, quoted)
+                if following is None:
+                    raise
+                life.ask_again(stale, offer=following.number)
+        attempt = following
+
+
+async def _quote(life: Life, attempt: Attempt) -> Quoted:
+    line = life.line
+    with life.stage(Stage.QUOTE):
+        return await quote(
+            life.order, jupiter=line.jupiter, platform_fee_bps=line.config.jupiter.platform_fee_bps, attempt=attempt
+        )
+
+
+async def _transaction(quoted: Quoted, attempt: Attempt, life: Life) -> Simulated:
+    """What an offer comes to: a transaction that was read and that a node has run. Raises Stale, Rejected, Denied."""
+    line, config, wallet = life.line, life.line.config, life.line.signer.address
+    shared = config.jupiter.use_shared_accounts and not attempt.without_shared_accounts
+    with life.stage(Stage.BUILD):
+        built = await build(
+            quoted,
+            jupiter=line.jupiter,
+            lookup_tables=line.lookup_tables,
+            fees=line.fees,
+            settings=BuildSettings(wallet=wallet, use_shared_accounts=shared),
+        )
+    with line.lookup_tables.doubted(built.lookup_tables):
+        with life.stage(Stage.VERIFY):
+            verified = verify(built, wallet=wallet)
+        with life.stage(Stage.SIMULATE):
+            return await simulate(
+                verified,
+                nodes=line.nodes,
+                blockhash=line.blockhashes.current().blockhash,
+                mark=next(line.marks),
+                settings=SimulationSettings(wallet=wallet, fees=config.fees),
+            )
 
 
 async def _recall(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> Signed:

@@ -83,6 +83,16 @@ def test_a_trade_error_carries_code_message_and_figures(kind: type[TradeError]) 
         error.context["quoted"] = 3  # type: ignore[index]  # refused at run time as well
 
 
+def test_more_can_be_said_of_a_trade_error() -> None:
+    """Words and figures are added to those that it has."""
+    error = Rejected(ErrorCode.SLIPPAGE_EXCEEDED, "the price moved", bps=3)
+    error.add(", three times", offers=3)
+    assert (error.message, str(error)) == ("the price moved, three times",) * 2
+    assert dict(error.context) == {"bps": 3, "offers": 3}
+    with pytest.raises(TypeError):
+        error.context["bps"] = 4  # type: ignore[index]  # refused at run time as well
+
+
 def test_an_invalid_request_names_every_field() -> None:
     """All wrong fields stand in the error, each with what is wrong."""
     error = InvalidRequest([FieldProblem("input_mint", "is empty"), FieldProblem("amount_lamports", "is 0")])

@@ -14,7 +14,7 @@ from executor.model import Built, Order, Quoted, SwapInstructions
 from executor.network.jupiter import Jupiter
 from executor.programs import associated_token_address
 from executor.stages.routes import uses_shared_accounts
-from executor.stages.upstream import rejecting
+from executor.stages.upstream import rejecting_offer
 
 _NOT_ABOUT_THE_ROUTE = frozenset({ErrorCode.JUPITER_UNAUTHORIZED, ErrorCode.JUPITER_RATE_LIMITED})
 
@@ -28,8 +28,8 @@ class BuildSettings:
 
 
 async def build(quoted: Quoted, *, jupiter: Jupiter, lookup_tables: LookupTables, fees: Fees, settings: BuildSettings) -> Built:
-    """Ask for the instructions of an offer and put them together. Raises Rejected."""
-    with rejecting():
+    """Ask for the instructions of an offer and put them together. Raises Stale, Rejected."""
+    with rejecting_offer():
         swap = await _instructions(quoted, jupiter=jupiter, settings=settings)
         tables = await lookup_tables.get(swap.lookup_tables)
     return Built(

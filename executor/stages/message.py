@@ -9,8 +9,10 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from executor.errors import ErrorCode, Rejected
+from executor.faults import Remedy
 from executor.model import Built, ComputeBudget
 from executor.programs import COMPUTE_BUDGET_PROGRAM
+from executor.stages.upstream import Stale
 from executor.units import PACKET_BYTES
 
 _SET_UNIT_LIMIT = b"\x02"
@@ -25,13 +27,13 @@ def with_budget(built: Built, budget: ComputeBudget) -> tuple[Instruction, ...]:
 
 
 def compile_message(built: Built, budget: ComputeBudget, *, payer: Pubkey, blockhash: Hash) -> MessageV0:
-    """Compile, read back, compare. Raises Rejected(TRANSACTION_TOO_LARGE, TRANSACTION_FOREIGN)."""
+    """Compile, read back, compare. Raises Stale(TRANSACTION_TOO_LARGE), Rejected(TRANSACTION_FOREIGN)."""
     instructions = with_budget(built, budget)
     _require_fit(instructions)
     try:
         message = MessageV0.try_compile(payer, list(instructions), list(built.lookup_tables), blockhash)
     except CompileError as error:
-        raise Rejected(ErrorCode.TRANSACTION_TOO_LARGE, "the route uses more accounts than a transaction can name") from error
+        raise _too_large("the route uses more accounts than a transaction can name") from error
     if _read_back(message, built.lookup_tables) != [_essence(i) for i in instructions] or not _only_payer_signs(message, payer):
         raise Rejected(ErrorCode.TRANSACTION_FOREIGN, "the compiled message does not say what was verified; it was not signed")
     return message
@@ -41,18 +43,19 @@ def _require_fit(instructions: tuple[Instruction, ...]) -> None:
     """Refuse what cannot fit before it is compiled: beyond 65535 of anything the compiler panics instead of saying so."""
     least = sum(1 + len(instruction.accounts) + len(instruction.data) for instruction in instructions)
     if least > PACKET_BYTES:
-        raise _too_large(f"at least {least}")
+        raise _too_large(f"the transaction has at least {least} bytes, the network carries {PACKET_BYTES}")
 
 
-def _too_large(size: str) -> Rejected:
-    return Rejected(ErrorCode.TRANSACTION_TOO_LARGE, f"the transaction has {size} bytes, the network carries {PACKET_BYTES}")
+def _too_large(message: str) -> Stale:
+    """A route over fewer accounts may fit."""
+    return Stale(ErrorCode.TRANSACTION_TOO_LARGE, message, remedy=Remedy.LOWER_MAX_ACCOUNTS)
 
 
 def to_wire(message: MessageV0, signature: Signature) -> bytes:
-    """The bytes that travel. Raises Rejected(TRANSACTION_TOO_LARGE) above the network's packet size."""
+    """The bytes that travel. Raises Stale(TRANSACTION_TOO_LARGE) above the network's packet size."""
     wire = bytes(VersionedTransaction.populate(message, [signature]))
     if len(wire) > PACKET_BYTES:
-        raise _too_large(str(len(wire)))
+        raise _too_large(f"the transaction has {len(wire)} bytes, the network carries {PACKET_BYTES}")
     return wire
 
 

@@ -16,7 +16,7 @@ from executor.network.nodes import Nodes
 from executor.network.solana import Simulation
 from executor.stages.changes import WalletChanges, wallet_changes
 from executor.stages.message import compile_message, to_wire
-from executor.stages.upstream import rejecting
+from executor.stages.upstream import refused_offer, rejecting_offer
 from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, ceil_div, price_for_fee, ui_text
 
 LIMIT_HEADROOM_PERCENT = 120
@@ -35,7 +35,7 @@ class SimulationSettings:
 
 
 async def simulate(verified: Verified, *, nodes: Nodes, blockhash: Hash, mark: int, settings: SimulationSettings) -> Simulated:
-    """Run the transaction on a node without signing it; decide the compute budget. Raises Rejected.
+    """Run the transaction on a node without signing it; decide the compute budget. Raises Stale, Rejected.
 
     `mark`, 0 to MARKS - 1, must differ between transactions that are equal otherwise and may share a blockhash.
     """
@@ -43,7 +43,7 @@ async def simulate(verified: Verified, *, nodes: Nodes, blockhash: Hash, mark: i
     trial = _trial_budget(built, settings.fees)
     message = compile_message(built, trial, payer=settings.wallet, blockhash=blockhash)
     wire = to_wire(message, Signature.default())
-    with rejecting():
+    with rejecting_offer():
         simulation = await nodes.ask(lambda node: node.simulate(wire, commitment="processed"), operation="simulateTransaction")
     _require_success(simulation)
     changes = _changes(simulation, message.account_keys, settings.wallet)
@@ -77,8 +77,8 @@ def _require_success(simulation: Simulation) -> None:
     if simulation.error is None:
         raise Rejected(ErrorCode.NODE_ANSWER_INVALID, "the node says that the swap used no compute units, which no swap can")
     fault = transaction_fault(simulation.error, simulation.logs)
-    raise Rejected(
-        fault.code,
+    raise refused_offer(
+        fault,
         f"the simulated transaction failed: {fault.detail}",
         error=simulation.error_text,
         logs=list(simulation.logs[-LAST_LOG_LINES:]),

@@ -13,12 +13,14 @@ from executor.chainstate.fees import Fees
 from executor.chainstate.lookup_tables import LookupTables
 from executor.config import FeeSettings
 from executor.errors import ErrorCode, Rejected
+from executor.faults import Remedy
 from executor.log import NullLog
 from executor.model import Built, ComputeBudget, Order, Quoted, Token
 from executor.network.solana import AccountInfo
 from executor.programs import COMPUTE_BUDGET_PROGRAM, JUPITER_PROGRAM, SYSTEM_PROGRAM
 from executor.stages.building import BuildSettings, build
 from executor.stages.message import compile_message, to_wire, with_budget
+from executor.stages.upstream import Stale
 from executor.stages.verification import verify
 from executor.units import PACKET_BYTES, Bps, MicroLamports, minimum_out
 from tests.support.api import api_error, open_jupiter, swap_json
@@ -175,6 +177,36 @@ async def test_without_shared_accounts_nothing_is_tried_twice() -> None:
 
     assert isinstance(result, Rejected)
     assert [body["useSharedAccounts"] for body in asked] == [False]
+
+
+# --- another offer ---
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        (api_error("FAILED_TO_GET_SWAP_AND_ACCOUNT_METAS"), None),
+        (Reply(422, b"cannot build"), None),
+        (json_reply(swap_json(SHARED, simulationError={"errorCode": "X"})), None),
+        (api_error("NO_ROUTES_FOUND"), Remedy.WITHOUT_SHARED_ACCOUNTS),
+        (api_error("COULD_NOT_FIND_ANY_ROUTE"), Remedy.WITHOUT_SHARED_ACCOUNTS),
+        (api_error("MARKET_NOT_FOUND"), Remedy.WITHOUT_SHARED_ACCOUNTS),
+    ],
+)
+async def test_an_offer_that_cannot_be_built_is_worth_another(refusal: Reply, remedy: Remedy | None) -> None:
+    """A single one, when going without shared accounts did not help either."""
+    result, _asked = await run(refusal, refusal)
+
+    assert isinstance(result, Stale)
+    assert (result.remedy, result.once) == (remedy, True)
+
+
+@pytest.mark.parametrize("refusal", [Reply(401), api_error("NOT_SUPPORTED"), api_error("SOMETHING_NEW"), json_reply({})])
+async def test_any_other_refusal_is_the_last_word(refusal: Reply) -> None:
+    """What another offer does not change, and what nobody knows."""
+    result, _asked = await run(refusal, refusal)
+
+    assert type(result) is Rejected
 
 
 # --- lookup tables and fees ---

@@ -15,8 +15,10 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from executor.errors import ErrorCode, Rejected
+from executor.faults import Remedy
 from executor.model import ComputeBudget
 from executor.stages.message import compile_message, to_wire, with_budget
+from executor.stages.upstream import Stale
 from executor.units import PACKET_BYTES, MicroLamports
 from tests.support.swaps import MEMO, Kind, ata, make_swap, readonly, signing, writable
 from tests.support.values import SOL, USDC, WALLET, hash_of, key, make_built
@@ -155,6 +157,21 @@ def test_more_than_a_message_can_count_is_refused_like_the_rest(name: str) -> No
 
     assert error.code is ErrorCode.TRANSACTION_TOO_LARGE
     assert f"the network carries {PACKET_BYTES}" in error.message
+
+
+@pytest.mark.parametrize("name", ["a byte too many", "an account too many", *BEYOND_COUNTING])
+def test_what_is_too_large_asks_for_a_route_over_fewer_accounts(name: str) -> None:
+    """However it is found out: another offer may fit."""
+    accounts = [writable(key(f"account {number}")) for number in range(300)]
+    others = {
+        "a byte too many": [Instruction(MEMO, bytes(1_100), [])],
+        "an account too many": [Instruction(MEMO, b"", accounts)],
+    }
+    table = Table(key("table"), [account.pubkey for account in accounts[:200]])
+    error = refusal_of((others | BEYOND_COUNTING)[name], table)
+
+    assert isinstance(error, Stale)
+    assert (error.code, error.remedy) == (ErrorCode.TRANSACTION_TOO_LARGE, Remedy.LOWER_MAX_ACCOUNTS)
 
 
 def test_a_table_beyond_what_an_index_can_name_is_refused() -> None:

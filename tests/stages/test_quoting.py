@@ -15,7 +15,9 @@ from executor.log import NullLog
 from executor.model import Order, Quote, Quoted
 from executor.network.jupiter import Jupiter
 from executor.stages import quoting
+from executor.stages.attempts import MAX_OFFERS, Attempt
 from executor.stages.quoting import MAX_QUOTES, quote
+from executor.stages.upstream import Stale
 from executor.units import Bps, minimum_out
 from tests.support.api import api_error, open_jupiter, quote_json
 from tests.support.clients import QUICK, seeded
@@ -27,19 +29,22 @@ Result = Quoted | Denied | Rejected
 Query = dict[str, str]
 
 
-async def result_of(order: Order, jupiter: Jupiter, platform_fee_bps: int = 0) -> Result:
+FIRST = Attempt()
+
+
+async def result_of(order: Order, jupiter: Jupiter, platform_fee_bps: int = 0, attempt: Attempt = FIRST) -> Result:
     """What becomes of an order; refusals as values, because a server's nursery would wrap them."""
     try:
-        return await quote(order, jupiter=jupiter, platform_fee_bps=platform_fee_bps)
+        return await quote(order, jupiter=jupiter, platform_fee_bps=platform_fee_bps, attempt=attempt)
     except (Denied, Rejected) as error:
         return error
 
 
-async def ask(order: Order, step: Script, *, platform_fee_bps: int = 0) -> tuple[Result, Query]:
+async def ask(order: Order, step: Script, *, platform_fee_bps: int = 0, attempt: Attempt = FIRST) -> tuple[Result, Query]:
     """What becomes of an order that every question is answered with, and the first query."""
     async with open_jupiter() as (jupiter, upstream):
         upstream.always("quote", step)
-        return await result_of(order, jupiter, platform_fee_bps), upstream.requests[0].query
+        return await result_of(order, jupiter, platform_fee_bps, attempt), upstream.requests[0].query
 
 
 def offer(order: Order, out_amount: int, **changes: object) -> Script:
@@ -53,12 +58,15 @@ def offer(order: Order, out_amount: int, **changes: object) -> Script:
     return answer
 
 
-async def ask_falling(order: Order, *out_amounts: int, platform_fee_bps: int = 0) -> tuple[Result, list[Query]]:
+async def ask_falling(
+    order: Order, *out_amounts: int, platform_fee_bps: int = 0, attempt: Attempt = FIRST
+) -> tuple[Result, list[Query]]:
     """What becomes of an order on a market that offers this, then that; all queries."""
     async with open_jupiter() as (jupiter, upstream):
         fee = {"platformFee": {"amount": "1", "feeBps": platform_fee_bps}} if platform_fee_bps else {}
         upstream.script("quote", *(offer(order, out_amount, **fee) for out_amount in out_amounts))
-        return await result_of(order, jupiter, platform_fee_bps), [request.query for request in upstream.requests]
+        result = await result_of(order, jupiter, platform_fee_bps, attempt)
+        return result, [request.query for request in upstream.requests]
 
 
 async def test_an_offer_is_taken_and_kept_byte_for_byte() -> None:
@@ -140,6 +148,8 @@ async def test_a_moved_price_is_refused_with_the_figures() -> None:
 
 LEAST = 6_065_611
 """What the expected price allows at 50 bps: 6065610.545, rounded up."""
+LATER = Attempt(number=2, reference_out_amount=6_096_091)
+"""The first offer was what `EXPECTED` promises, and came to nothing."""
 
 
 @pytest.mark.parametrize("out_amount", [6_096_091, 6_096_092, 7_000_000])
@@ -236,6 +246,81 @@ async def test_the_fee_is_asked_for_again_as_well() -> None:
     assert result.quote.platform_fee_bps == 20
 
 
+# --- the offers after the first ---
+
+
+async def test_what_went_wrong_before_is_asked_for_differently() -> None:
+    """Excluded pools and a lower number of accounts, by the names of Jupiter's API; the first question has neither."""
+    order = make_order()
+    attempt = Attempt(number=2, excluded_dexes=("Whirlpool", "Meteora DLMM"), max_accounts=32, reference_out_amount=6_096_091)
+    _result, query = await ask(order, offer(order, 6_096_091), attempt=attempt)
+    _first, first_query = await ask(order, offer(order, 6_096_091))
+
+    assert (query["excludeDexes"], query["maxAccounts"]) == ("Whirlpool,Meteora DLMM", "32")
+    assert not {"excludeDexes", "maxAccounts"} & set(first_query)
+
+
+async def test_a_later_offer_within_the_slippage_of_the_first_gets_what_is_left_of_it() -> None:
+    """26 of 50 bps are gone since the first offer: 23 more, and the least that may arrive is what it was at first."""
+    result, queries = await ask_falling(make_order(), 6_080_000, 6_080_000, attempt=LATER)
+
+    assert isinstance(result, Quoted)
+    assert [query["slippageBps"] for query in queries] == ["50", "23"]
+    assert (result.reference_out_amount, result.minimum_out_amount) == (6_096_091, LEAST)
+
+
+async def test_a_later_offer_beyond_the_slippage_of_the_first_is_refused() -> None:
+    """No rule of the caller's own, which gave no price: the market moved."""
+    result, queries = await ask_falling(make_order(), LEAST - 1, attempt=LATER)
+
+    assert isinstance(result, Rejected)
+    assert (result.code, len(queries)) == (ErrorCode.SLIPPAGE_EXCEEDED, 1)
+    assert "51 bps less than the 6.096091 that the first quote promises" in result.message
+    assert dict(result.context) == {
+        "quoted_amount": LEAST - 1,
+        "expected_amount": 6_096_091,
+        "shortfall_bps": 51,
+        "max_slippage_bps": 50,
+    }
+
+
+async def test_a_market_that_falls_away_from_the_first_offer_is_refused() -> None:
+    """It is asked as often as at first."""
+    result, queries = await ask_falling(make_order(), 6_090_000, 6_080_000, 6_070_000, attempt=LATER)
+
+    assert isinstance(result, Rejected)
+    assert (result.code, len(queries)) == (ErrorCode.SLIPPAGE_EXCEEDED, MAX_QUOTES)
+    assert "above the least that the first quote allows, 6.065611 USDC" in result.message
+
+
+async def test_the_expected_price_holds_for_a_later_offer_as_for_the_first() -> None:
+    """It is the caller's rule that refuses, in the same words."""
+    order = make_order(expected_price=EXPECTED)
+    first, _queries = await ask_falling(order, LEAST - 1)
+    later, _queries = await ask_falling(order, LEAST - 1, attempt=LATER)
+
+    assert isinstance(first, Denied)
+    assert isinstance(later, Denied)
+    assert (first.code, first.message, first.context) == (later.code, later.message, later.context)
+
+
+async def test_a_later_offer_that_is_better_is_guarded_by_its_own_amount() -> None:
+    """The first offer is a floor and no excuse."""
+    result, _queries = await ask_falling(make_order(), 6_200_000, attempt=LATER)
+
+    assert isinstance(result, Quoted)
+    assert (result.reference_out_amount, result.minimum_out_amount) == (6_096_091, minimum_out(6_200_000, 50))
+
+
+@pytest.mark.parametrize("code", ["NO_ROUTES_FOUND", "COULD_NOT_FIND_ANY_ROUTE", "MARKET_NOT_FOUND"])
+async def test_no_route_is_no_reason_for_another_offer(code: str) -> None:
+    """What may be left out then is no part of the question: asked again it would be the same one."""
+    result, _query = await ask(make_order(), api_error(code))
+
+    assert type(result) is Rejected
+    assert result.code is ErrorCode.ROUTE_NOT_FOUND
+
+
 class Market(Jupiter):
     """A Jupiter without a socket that offers this, then that, at whatever slippage it is asked for."""
 
@@ -264,6 +349,27 @@ class Market(Jupiter):
 
 
 AMOUNTS = st.integers(0, 2**64 - 1)
+
+
+@given(st.integers(10_000, 2**63), st.lists(st.integers(-200, 50), min_size=2, max_size=2), st.integers(0, 150))
+def test_no_later_offer_lets_the_price_slide(first: int, drifts: list[int], bps: int) -> None:
+    """Without an expected price: of offer after offer that comes to nothing, each must bring what the first one might have.
+
+    It is refused exactly where the market gives less, however little, and never asked for with more slippage than is allowed.
+    """
+    order, attempt, floor = make_order(max_slippage_bps=Bps(bps)), FIRST, minimum_out(first, bps)
+    for out_amount in (first, *(first + first * drift // 10_000 for drift in drifts)):
+        market = Market(order, [out_amount] * MAX_QUOTES)
+        result = trio.run(result_of, order, market, 0, attempt)
+        assert max(offered.slippage_bps for offered in market.offers) == bps
+        if not isinstance(result, Quoted):
+            assert isinstance(result, Rejected)
+            assert (result.code, out_amount < floor) == (ErrorCode.SLIPPAGE_EXCEEDED, True)
+            return
+        assert minimum_out(result.quote.out_amount, result.quote.slippage_bps) >= result.minimum_out_amount >= floor
+        following = attempt.after(Stale(ErrorCode.SLIPPAGE_EXCEEDED, "stale"), result)
+        assert (following is None) == (attempt.number == MAX_OFFERS)
+        attempt = following or attempt
 
 
 @given(AMOUNTS, st.booleans(), st.lists(AMOUNTS | st.integers(-200, 50), min_size=3, max_size=3), st.integers(0, 10_000))
@@ -311,7 +417,7 @@ def test_what_may_arrive_is_always_within_the_slippage(expected: int, told: bool
 def test_the_guard_is_exact_at_any_amount(in_amount: int, out_amount: int, price: Fraction, bps: int) -> None:
     """Held against exact fractions: passed if and only if out >= reference * (1 - bps)."""
     order = evolve(make_order(expected_price=price, max_slippage_bps=Bps(bps)), in_amount=in_amount)
-    reference = quoting._reference(order, make_quote(order, out_amount))
+    reference = quoting._reference(order, make_quote(order, out_amount), FIRST)
     exact = price * in_amount * 10**USDC.decimals / 10**SOL.decimals
 
     assert reference <= exact < reference + 1

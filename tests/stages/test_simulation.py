@@ -16,11 +16,12 @@ from solders.transaction import VersionedTransaction
 
 from executor.config import FeeSettings
 from executor.errors import ErrorCode, Rejected
-from executor.faults import JsonValue
+from executor.faults import JsonValue, Remedy
 from executor.model import Built, Simulated, Urgency, Verified
 from executor.network.solana import Commitment, Simulation
 from executor.stages.message import compile_message, to_wire
 from executor.stages.simulation import MARKS, SimulationSettings, simulate
+from executor.stages.upstream import Stale
 from executor.units import MAX_COMPUTE_UNIT_LIMIT, Lamports, MicroLamports, minimum_out, priority_fee
 from tests.support.chain import FakeNode, context, fake_nodes, open_nodes
 from tests.support.sheets import Sheet, sheet_json
@@ -276,6 +277,84 @@ async def test_every_failure_is_a_refusal(error: JsonValue, code: ErrorCode) -> 
     node.error, node.tells_balances, node.units = error, False, 0
 
     assert (await refusal(node)).code is code
+
+
+WHIRLPOOL = "whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc"
+
+
+def custom(number: int) -> JsonValue:
+    """A program's own error."""
+    return {"InstructionError": [4, {"Custom": number}]}
+
+
+@pytest.mark.parametrize(
+    ("error", "program", "remedy", "once"),
+    [
+        (custom(6001), str(JUPITER), None, False),
+        (custom(6017), str(JUPITER), None, False),
+        (custom(6008), str(JUPITER), None, True),
+        (custom(6016), str(JUPITER), Remedy.EXCLUDE_DEX, False),
+        (custom(3005), WHIRLPOOL, Remedy.EXCLUDE_DEX, False),
+        (custom(6038), WHIRLPOOL, Remedy.EXCLUDE_DEX_SECOND_TIME, False),
+        ({"InstructionError": [4, "UninitializedAccount"]}, WHIRLPOOL, None, True),
+        ("TooManyAccountLocks", None, Remedy.LOWER_MAX_ACCOUNTS, False),
+        ("AddressLookupTableNotFound", None, Remedy.REFETCH_TABLES, True),
+    ],
+)
+async def test_what_another_offer_may_mend_says_so(
+    error: JsonValue, program: str | None, remedy: Remedy | None, *, once: bool
+) -> None:
+    """With what has to be asked for differently, how often, and which program it was."""
+    node = Simulator()
+    node.error = error
+    node.logs = () if program is None else (f"Program {program} failed: custom program error",)
+    refused = await refusal(node)
+
+    assert isinstance(refused, Stale)
+    assert (refused.program, refused.remedy, refused.once) == (program, remedy, once)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "InsufficientFundsForFee",
+        "AccountInUse",
+        "BlockhashNotFound",
+        "SomethingNew",
+        "DuplicateInstruction",
+        "MaxLoadedAccountsDataSizeExceeded",
+        {"InstructionError": [4, "ComputationalBudgetExceeded"]},
+        {"InstructionError": [4, "PrivilegeEscalation"]},
+        {"InstructionError": [4, "SomethingNew"]},
+        custom(1),  # of no program that the logs name
+    ],
+)
+async def test_what_no_other_offer_mends_does_not_say_so(error: JsonValue) -> None:
+    """Above all what nobody knows. And the trial has all the compute there is, and no limit on loaded data."""
+    node = Simulator()
+    node.error = error
+
+    assert type(await refusal(node)) is Rejected
+
+
+async def test_a_call_that_is_too_large_asks_for_fewer_accounts() -> None:
+    """The node's words for a transaction that fits into no packet."""
+    async with open_nodes() as (nodes, (upstream,)):
+        upstream.always("simulateTransaction", rpc_error(-32602, "base64 encoded too large: 1644 > max 1232"))
+        try:
+            await simulate(verified(), nodes=nodes, blockhash=hash_of(1), mark=0, settings=SETTINGS)
+        except Stale as stale:
+            refused = stale
+
+    assert (refused.code, refused.remedy) == (ErrorCode.TRANSACTION_TOO_LARGE, Remedy.LOWER_MAX_ACCOUNTS)
+
+
+async def test_a_simulation_that_disagrees_is_not_asked_for_again() -> None:
+    """Verified instructions that move something else are no matter of the moment."""
+    node = Simulator()
+    node.sheet = good_sheet(received=LEAST - 1)
+
+    assert type(await refusal(node)) is Rejected
 
 
 async def test_a_node_that_tells_no_balances_cannot_be_believed() -> None:

@@ -40,7 +40,8 @@ class Case(enum.Enum):
     )
     STALE_QUOTE = CaseFacts(
         title="stale quote",
-        story=f"Jupiter quotes {STALE_BPS / 100:g} % more than the pools give by now: the simulation finds out, nothing is sent.",
+        story=f"Jupiter quotes {STALE_BPS / 100:g} % more than the pools give by now: the simulation finds out. A new quote is "
+        "further below it than the slippage allows: nothing is sent.",
         expected=Expected(status="FAILED", code="SLIPPAGE_EXCEEDED"),
         fault=MappingProxyType(
             {"target": "jupiter", "operation": "quote", "fault": {"kind": "stale-quote", "bps": STALE_BPS}, "count": 1}
