@@ -25,7 +25,8 @@ FEE_ACCOUNT_INVALID TRADES_IN_FLIGHT_EXCEEDED TRADING_HALTED EXECUTOR_DRAINING C
 JUPITER_RATE_LIMITED JUPITER_UNAUTHORIZED JUPITER_REFUSED JUPITER_ANSWER_INVALID ROUTE_NOT_FOUND TOKEN_NOT_TRADABLE
 NODE_UNREACHABLE NODE_RATE_LIMITED NODE_UNAUTHORIZED NODE_REFUSED NODE_UNHEALTHY NODE_ANSWER_INVALID TRANSACTION_FOREIGN
 TRANSACTION_TOO_LARGE SIMULATION_FAILED SIMULATION_DISAGREES SLIPPAGE_EXCEEDED FUNDS_INSUFFICIENT PRE_SEND_BUDGET_EXCEEDED
-SWAP_REVERTED TRANSACTION_EXPIRED CONFIRMATION_TIMEOUT INTERNAL_ERROR JOURNAL_UNAVAILABLE
+SWAP_REVERTED TRANSACTION_EXPIRED CONFIRMATION_TIMEOUT INTERNAL_ERROR JOURNAL_UNAVAILABLE RATE_EXCEEDED DAILY_LIMIT_EXCEEDED
+EXECUTOR_RESTARTED
 """,
     )
 )
@@ -58,6 +59,25 @@ def test_facts_agree_with_the_status(code: ErrorCode) -> None:
         assert not facts.retryable
     if facts.reply_status in (ReplyStatus.RESOURCE_EXHAUSTED, ReplyStatus.UNAVAILABLE):
         assert facts.retryable
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_whoever_gets_a_code_is_told_what_to_do(code: ErrorCode) -> None:
+    """Cause, what the daemon does and what to do: whole sentences, that fit into a terminal, on every code."""
+    facts = code.facts
+    for words in (facts.cause, facts.reaction, facts.advice):
+        assert re.fullmatch(r"[A-Za-z].*\.", words)
+        assert len(words) < 300
+    assert len({facts.cause, facts.reaction, facts.advice}) == 3
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_says_how_it_is_answered(code: ErrorCode) -> None:
+    """As an error status or in a result; a retryable one is never PENDING: what may still land is not asked for again."""
+    facts = code.facts
+    assert facts.reply_status is not None or facts.results
+    assert set(facts.results) <= {"FAILED", "PENDING"}
+    assert not (facts.retryable and "PENDING" in facts.results)
 
 
 def test_an_unknown_outcome_is_not_to_be_tried_again() -> None:
