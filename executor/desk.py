@@ -155,12 +155,12 @@ class Desk:
     async def _fly(self, flight: Flight, order: Order) -> None:
         with self._in_flight(flight):
             await run_trade(order, line=self.line, answer=flight.tell)
-        self._count(flight.answer)
+        self._count(flight)
 
     async def _fly_on(self, flight: Flight, left: LeftOpen, *, task_status: trio.TaskStatus[None]) -> None:
         with self._in_flight(flight):
             await resume_trade(left, line=self.line, answer=flight.tell, reserved=lambda: task_status.started())
-        self._count(flight.answer)
+        self._count(flight)
 
     @contextmanager
     def _in_flight(self, flight: Flight) -> Iterator[None]:
@@ -209,7 +209,7 @@ class Desk:
 
     def _count_refusal(self, error: TradeError, request: TradeRequest) -> None:
         self.metrics.refused += 1
-        self.metrics.error(error.code)
+        self.metrics.error(error.code, request.source_service)
         self.log.info(
             "trade.refused",
             request_id=request.request_id,
@@ -218,17 +218,18 @@ class Desk:
             reason=error.message,
         )
 
-    def _count(self, answer: Outcome | TradeError | None) -> None:
+    def _count(self, flight: Flight) -> None:
+        answer, source = flight.answer, flight.request.source_service
         if isinstance(answer, TradeError):
             self.metrics.refused += 1
-            self.metrics.error(answer.code)
+            self.metrics.error(answer.code, source)
             return
         outcome = _unwrap(answer)
         if outcome.error_code is None:
             self.metrics.success += 1
         else:
             self.metrics.failed += outcome.status is OutcomeStatus.FAILED
-            self.metrics.error(outcome.error_code)
+            self.metrics.error(outcome.error_code, source)
 
 
 def _require_same(request: TradeRequest, known: TradeRequest) -> None:

@@ -41,6 +41,18 @@ class ErrorCount:
 
 
 @frozen(kw_only=True)
+class ErrorRate:
+    """How often an error code came lately, and whose it was. A window may be longer by a twelfth."""
+
+    code: ErrorCode
+    source: str
+    """`node NAME`, `jupiter`, or the calling source_service; `others` where those are too many."""
+    last_minute: int
+    last_5_minutes: int
+    last_hour: int
+
+
+@frozen(kw_only=True)
 class StageLatency:
     """How long a stage of the line takes."""
 
@@ -134,6 +146,8 @@ class ExecutorStatus:
     trades_in_flight: int
     outcomes: OutcomeCounts
     error_counts: tuple[ErrorCount, ...] = ()
+    error_rates: tuple[ErrorRate, ...] = ()
+    """The most frequent of the last hour first."""
     stages: tuple[StageLatency, ...] = ()
     blockhash: BlockhashStatus | None = None
     fee_cache: FeeCacheStatus | None = None

@@ -214,6 +214,9 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     holdings = Holdings(nodes=nodes, wallet=signer.address, mints=mints, log=log)
     journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE, run_commit=surroundings.run_commit)
     metrics = Metrics()
+    jupiter.on_failure = metrics.rates.call_failed
+    for node in nodes.all:
+        node.on_failure = metrics.rates.call_failed
     checks = {"blockhash": blockhashes.problem, "nodes": node_health.problem, "journal": journal.problem}
     breaker = Breaker(checks=checks, log=log)
     line = Line(

@@ -339,6 +339,13 @@ async def test_the_status_counts_every_end(chain: Localnet, place: Place, wallet
     outcomes = status.outcomes
     assert (outcomes.success, outcomes.failed, outcomes.pending, outcomes.refused) == (2, 1, 0, 2)
     assert dict(status.error_counts) == {"JUPITER_UNAUTHORIZED": 1, "REQUEST_INVALID": 1, "PRICE_MOVED": 1}
+    asked_by = make_request("who", "SOL", "USDC", 1).source_service
+    assert [(row.error_code, row.source) for row in status.error_rates if row.last_minute == 1] == [
+        ("JUPITER_UNAUTHORIZED", "jupiter"),
+        ("JUPITER_UNAUTHORIZED", asked_by),
+        ("PRICE_MOVED", asked_by),
+        ("REQUEST_INVALID", asked_by),
+    ]
     assert status.trades_in_flight == 0
     stages = {row.stage: row.count for row in status.stages}
     assert (stages["validation"], stages["quote"], stages["sign"], stages["record"]) == (4, 4, 2, 2)

@@ -35,7 +35,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _page(status: pb.ExecutorStatus) -> list[str]:
-    return [*_head(status), "", *_upstreams(status), "", *_wallet(status), "", *_stages(status), *_errors(status)]
+    return [
+        *_head(status),
+        "",
+        *_upstreams(status),
+        "",
+        *_wallet(status),
+        "",
+        *_stages(status),
+        *_errors(status),
+        *_rates(status),
+    ]
 
 
 def _head(status: pb.ExecutorStatus) -> list[str]:
@@ -91,6 +101,14 @@ def _stages(status: pb.ExecutorStatus) -> list[str]:
 def _errors(status: pb.ExecutorStatus) -> list[str]:
     rows = [f"  {code:<30}{count:>6}" for code, count in sorted(status.error_counts.items())]
     return ["", "errors by code", *rows] if rows else []
+
+
+def _rates(status: pb.ExecutorStatus) -> list[str]:
+    head = f"  {'lately, by code and source':<61}{'1 min':>8}{'5 min':>8}{'1 h':>8}"
+    rows = [
+        f"  {r.error_code:<30} {r.source:<30}{r.last_minute:>8}{r.last_5_minutes:>8}{r.last_hour:>8}" for r in status.error_rates
+    ]
+    return ["", head, *rows] if rows else []
 
 
 def _age_ms(message: Message, field: str) -> int | None:

@@ -1,5 +1,7 @@
 """What is known of an endpoint from the calls that were made anyway."""
 
+from collections.abc import Callable
+
 from attrs import evolve, frozen
 
 from executor.errors import ErrorCode
@@ -18,6 +20,11 @@ _OF_THE_ENDPOINT = frozenset(
         ErrorCode.JUPITER_ANSWER_INVALID,
     }
 )
+OnFailure = Callable[[str, TransportError], None]
+"""Is told of every call that failed, and whose it was: NODE_PREFIX and the node's name, or JUPITER. Must not raise."""
+NODE_PREFIX = "node "
+JUPITER = "jupiter"
+
 _NOTHING_HERE = frozenset({404, 410})
 
 
@@ -76,3 +83,7 @@ class EndpointHealth:
     def at_slot(self, slot: int) -> "EndpointHealth":
         """Note the slot of an answer."""
         return evolve(self, last_slot=max(slot, self.last_slot or 0))
+
+
+def tell_nobody(source: str, error: TransportError) -> None:
+    """Let a failure be the caller's business alone."""

@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 from executor.faults import Fault, Source, TransportError, answer_fault, jupiter_fault, printable, simulation_error_fault
 from executor.log import Log
 from executor.model import Quote, SwapInstructions
-from executor.network.health import EndpointHealth
+from executor.network.health import JUPITER, EndpointHealth, OnFailure, tell_nobody
 from executor.network.http import Http
 from executor.network.reader import Reader, WrongField, read_json
 from executor.network.retry import Retry, retrying
@@ -71,7 +71,8 @@ class Jupiter:
         self._rng = rng
         self._log = log
         self._new_fields: set[str] = set()
-        self.endpoint_health = EndpointHealth(name="jupiter", endpoint=self._http.endpoint)
+        self.on_failure: OnFailure = tell_nobody
+        self.endpoint_health = EndpointHealth(name=JUPITER, endpoint=self._http.endpoint)
 
     @property
     def endpoint(self) -> str:
@@ -151,6 +152,7 @@ class Jupiter:
                 value = self._read(operation, await ask(), read)
             except TransportError as error:
                 self.endpoint_health = self.endpoint_health.failed(error, trio.current_time())
+                self.on_failure(JUPITER, error)
                 raise
             self.endpoint_health = self.endpoint_health.answered(trio.current_time())
             return value

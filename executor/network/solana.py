@@ -16,7 +16,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from executor.faults import Fault, JsonValue, Source, TransportError, answer_fault, http_fault, json_text, rpc_fault
-from executor.network.health import EndpointHealth
+from executor.network.health import NODE_PREFIX, EndpointHealth, OnFailure, tell_nobody
 from executor.network.http import Http
 from executor.network.reader import Reader, WrongField, read_json
 from executor.network.transport import HttpAnswer, MakeTransport
@@ -201,6 +201,7 @@ class Node:
         self.name = name
         self._http = Http(url, source=Source.NODE, timeout_seconds=timeout_seconds, transport=transport)
         self.endpoint_health = EndpointHealth(name=name, endpoint=self._http.endpoint)
+        self.on_failure: OnFailure = tell_nobody
         self._last_id = 0
 
     @property
@@ -336,6 +337,7 @@ class Node:
             value = self._read(call, answer, read)
         except TransportError as error:
             self.endpoint_health = self.endpoint_health.failed(error, trio.current_time())
+            self.on_failure(NODE_PREFIX + self.name, error)
             raise
         self.endpoint_health = self.endpoint_health.answered(trio.current_time())
         return value

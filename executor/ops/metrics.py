@@ -6,6 +6,7 @@ from attrs import define, field
 
 from executor.errors import ErrorCode
 from executor.model import Stage
+from executor.ops.error_rates import ErrorRates
 from executor.percentile import nearest_rank
 from executor.status import ErrorCount, OutcomeCounts, StageLatency
 
@@ -26,6 +27,7 @@ class Metrics:
     success: int = 0
     failed: int = 0
     refused: int = 0
+    rates: ErrorRates = field(factory=ErrorRates)
     _errors: Counter[ErrorCode] = field(factory=Counter)
     _stages: dict[Stage, _Latency] = field(factory=dict)
 
@@ -35,9 +37,10 @@ class Metrics:
         latency.count += 1
         latency.recent.append(seconds)
 
-    def error(self, code: ErrorCode) -> None:
-        """Note a refusal or a failure."""
+    def error(self, code: ErrorCode, source_service: str) -> None:
+        """Note a refusal or a failure, and who asked for the trade."""
         self._errors[code] += 1
+        self.rates.request_failed(source_service, code)
 
     def outcomes(self, *, pending: int) -> OutcomeCounts:
         """The outcomes so far; pending ones are counted by whoever holds them."""

@@ -54,6 +54,7 @@ class Report:
             trades_in_flight=in_flight,
             outcomes=self.metrics.outcomes(pending=pending),
             error_counts=self.metrics.error_counts(),
+            error_rates=self.metrics.rates.latest(),
             stages=self.metrics.latencies(),
             blockhash=self._blockhash(),
             fee_cache=self._fee_cache(),

@@ -8,6 +8,7 @@ from executor.status import (
     BlockhashStatus,
     BreakerState,
     EndpointStatus,
+    ErrorRate,
     ExecutorStatus,
     FeeCacheStatus,
     StageLatency,
@@ -45,6 +46,7 @@ def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
             refused=status.outcomes.refused,
         ),
         error_counts={error.code.name: error.count for error in status.error_counts},
+        error_rates=[_error_rate(rate) for rate in status.error_rates],
         stages=[_stage(stage) for stage in status.stages],
         blockhash=None if status.blockhash is None else _blockhash(status.blockhash),
         fee_cache=None if status.fee_cache is None else _fee_cache(status.fee_cache),
@@ -52,6 +54,16 @@ def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
         jupiter=None if status.jupiter is None else _endpoint(status.jupiter),
         wallet=None if status.wallet is None else _wallet(status.wallet),
         untradable_tokens=status.untradable_tokens,
+    )
+
+
+def _error_rate(rate: ErrorRate) -> pb.ErrorRate:
+    return pb.ErrorRate(
+        error_code=rate.code.name,
+        source=rate.source,
+        last_minute=rate.last_minute,
+        last_5_minutes=rate.last_5_minutes,
+        last_hour=rate.last_hour,
     )
 
 

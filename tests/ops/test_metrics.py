@@ -22,16 +22,20 @@ def test_latencies_stand_in_the_order_of_the_line_and_are_bounded() -> None:
     assert (sign.stage, sign.count, sign.p50_seconds, sign.p99_seconds) == (Stage.SIGN, 1, 1.0, 1.0)
 
 
-def test_errors_are_counted_by_code_in_the_order_of_their_names() -> None:
-    """A status lists every code that was given, and how often."""
+async def test_errors_are_counted_by_code_in_the_order_of_their_names() -> None:
+    """A status lists every code that was given, and how often; lately also to whom."""
     metrics = Metrics()
     for code in (ErrorCode.PRICE_MOVED, ErrorCode.BALANCE_INSUFFICIENT, ErrorCode.PRICE_MOVED):
-        metrics.error(code)
+        metrics.error(code, "strategy")
 
     assert metrics.error_counts() == (
         ErrorCount(code=ErrorCode.BALANCE_INSUFFICIENT, count=1),
         ErrorCount(code=ErrorCode.PRICE_MOVED, count=2),
     )
+    assert [(row.code, row.source, row.last_minute) for row in metrics.rates.latest()] == [
+        (ErrorCode.PRICE_MOVED, "strategy", 2),
+        (ErrorCode.BALANCE_INSUFFICIENT, "strategy", 1),
+    ]
 
 
 def test_outcomes_add_what_others_know_to_be_pending() -> None:

@@ -27,6 +27,7 @@ from executor.status import (
     BreakerState,
     EndpointStatus,
     ErrorCount,
+    ErrorRate,
     FeeCacheStatus,
     FeePercentile,
     OutcomeCounts,
@@ -102,7 +103,7 @@ async def test_before_anything_is_known(autojump_clock: trio.testing.MockClock) 
     assert status.wallet == WalletStatus(address=str(WALLET), age_seconds=math.inf)
     assert status.nodes == (EndpointStatus(name="primary", endpoint="http://127.0.0.1:9", healthy=None, age_seconds=math.inf),)
     assert status.jupiter == EndpointStatus(name="jupiter", endpoint="http://127.0.0.1:9", healthy=None, age_seconds=math.inf)
-    assert (status.outcomes, status.error_counts, status.stages) == (OutcomeCounts(), (), ())
+    assert (status.outcomes, status.error_counts, status.error_rates, status.stages) == (OutcomeCounts(), (), (), ())
 
 
 async def test_when_all_is_well(autojump_clock: trio.testing.MockClock) -> None:
@@ -118,7 +119,7 @@ async def test_when_all_is_well(autojump_clock: trio.testing.MockClock) -> None:
     await report.fees.refresh()
     report.breaker.look()
     report.metrics.success = 3
-    report.metrics.error(ErrorCode.PRICE_MOVED)
+    report.metrics.error(ErrorCode.PRICE_MOVED, "strategy")
     report.metrics.stage_took(Stage.QUOTE, 0.25)
     calls = len(world.node.calls)
     await trio.sleep(4)
@@ -128,6 +129,9 @@ async def test_when_all_is_well(autojump_clock: trio.testing.MockClock) -> None:
     assert (status.trading_allowed, status.not_allowed_because, status.breaker) == (True, (), BreakerState.CLOSED)
     assert (status.trades_in_flight, status.outcomes) == (5, OutcomeCounts(success=3, pending=2))
     assert status.error_counts == (ErrorCount(code=ErrorCode.PRICE_MOVED, count=1),)
+    assert status.error_rates == (
+        ErrorRate(code=ErrorCode.PRICE_MOVED, source="strategy", last_minute=1, last_5_minutes=1, last_hour=1),
+    )
     assert [(row.stage, row.count, row.p50_seconds) for row in status.stages] == [(Stage.QUOTE, 1, 0.25)]
     assert status.blockhash == BlockhashStatus(
         blockhash=str(hash_of(1_000)), last_valid_block_height=1_150, block_height=1_000, age_seconds=4.0, fresh=True

@@ -28,6 +28,7 @@ from executor.status import (
     BreakerState,
     EndpointStatus,
     ErrorCount,
+    ErrorRate,
     ExecutorStatus,
     FeeCacheStatus,
     FeePercentile,
@@ -88,6 +89,10 @@ STATUS = ExecutorStatus(
     trades_in_flight=3,
     outcomes=OutcomeCounts(success=1, failed=2, pending=3, refused=4),
     error_counts=(ErrorCount(code=ErrorCode.PRICE_MOVED, count=7),),
+    error_rates=(
+        ErrorRate(code=ErrorCode.NODE_UNREACHABLE, source="node n", last_minute=1, last_5_minutes=2, last_hour=9),
+        ErrorRate(code=ErrorCode.PRICE_MOVED, source="strategy", last_minute=0, last_5_minutes=3, last_hour=4),
+    ),
     stages=(StageLatency(stage=Stage.SIGN, count=9, p50_seconds=0.001, p90_seconds=0.002, p99_seconds=0.003),),
     blockhash=BlockhashStatus(blockhash="B", last_valid_block_height=150, block_height=1, age_seconds=0.4, fresh=True),
     fee_cache=FeeCacheStatus(
@@ -382,6 +387,10 @@ async def test_the_status_is_told_whole() -> None:
         trades_in_flight=3,
         outcomes=pb.OutcomeCounts(success=1, failed=2, pending=3, refused=4),
         error_counts={"PRICE_MOVED": 7},
+        error_rates=[
+            pb.ErrorRate(error_code="NODE_UNREACHABLE", source="node n", last_minute=1, last_5_minutes=2, last_hour=9),
+            pb.ErrorRate(error_code="PRICE_MOVED", source="strategy", last_5_minutes=3, last_hour=4),
+        ],
         stages=[pb.StageLatency(stage="sign", count=9, p50_ms=1.0, p90_ms=2.0, p99_ms=3.0)],
         blockhash=pb.BlockhashStatus(blockhash="B", last_valid_block_height=150, block_height=1, age_ms=400, fresh=True),
         fee_cache=pb.FeeCacheStatus(
