@@ -65,6 +65,20 @@ class StageLatency:
 
 
 @frozen(kw_only=True)
+class JournalStatus:
+    """What was made durable since the start, entries and notes, and how long the last commits took."""
+
+    entries: int
+    commits: int
+    waiting: int
+    """Handed over and not durable yet."""
+    problem: str
+    """Why nothing can be made durable; empty: it can."""
+    commit_p50_seconds: float
+    commit_p99_seconds: float
+
+
+@frozen(kw_only=True)
 class BlockhashStatus:
     """The blockhash that the next trade would be signed with."""
 

@@ -8,6 +8,7 @@ One thread commits whatever has been handed over meanwhile in one transaction, s
 synchronous: an entry becomes durable whether or not the trade that waits for it is cancelled.
 """
 
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
@@ -16,15 +17,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from executor.errors import ExecutorError
-from executor.journal.file import lock, open_file
+from executor.journal.commits import Commits
+from executor.journal.file import PROBE, is_damage, opened, read_ends
 from executor.journal.following import Followers
 from executor.states import State
+from executor.status import JournalStatus
 
 MAX_WAITING = 10_000
 MAX_ENTRIES_IN_A_STATEMENT = 500
+PROBE_SECONDS = 1.0
+"""After a failure, when nobody appends anything for so long, the journal tries itself whether the disk is well again."""
+SLOW_COMMIT_SECONDS = 5.0
+"""A commit that takes longer is a problem: every trade waits for it."""
 
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
 _INSERT_NOTE = "INSERT INTO notes (kind, at_unix_ns, body) VALUES (?, ?, ?)"
@@ -162,20 +169,19 @@ class _Waiting:
 class SqliteJournal:
     """A journal in one SQLite file (WAL, synchronous=FULL). `run` must be running for appends to finish."""
 
-    def __init__(self, path: Path, *, run_commit: RunCommit = in_thread) -> None:
-        """Open or create the file. Raises ConfigError: in use by another instance, unreadable, or of an unknown version."""
-        with ExitStack() as opened:
-            opened.enter_context(lock(path))
-            self._writer = opened.enter_context(closing(open_file(path)))
-            # The reader is asked from the event loop: it never waits for a lock.
-            self._reader = opened.enter_context(closing(open_file(path)))
-            self._reader.execute("PRAGMA busy_timeout = 0")
-            self._opened = opened.pop_all()
+    def __init__(self, path: Path, *, run_commit: RunCommit = in_thread, probe_seconds: float = PROBE_SECONDS) -> None:
+        """Open or create the file. Raises ConfigError: in use by another instance, unreadable, damaged, of an unknown version."""
+        self._opened = ExitStack()
+        self._writer, self._reader, self._acknowledged = self._opened.enter_context(opened(path))
+        self._ends = self._acknowledged.read()
         self._waiting: list[_Waiting] = []
         self._wake = trio.Event()
         self._ended = False
         self._problem: str | None = None
+        self._damage: str | None = None
         self._run_commit = run_commit
+        self._probe_seconds = probe_seconds
+        self._commits = Commits()
         self._followers = Followers(_writer_has_ended)
 
     async def append(self, entry: Entry) -> None:
@@ -229,9 +235,13 @@ class SqliteJournal:
         """Commit what is handed over, until cancelled; what was handed over before the cancellation is still committed."""
         try:
             while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                await self._commit_waiting()
+                with trio.move_on_after(self._probe_seconds if self._problem else math.inf) as patience:
+                    await self._wake.wait()
+                if patience.cancelled_caught:  # nobody may be left to try: while there is a problem, no new trade is taken
+                    await self._shielded_commit(())
+                else:
+                    self._wake = trio.Event()
+                    await self._commit_waiting()
         finally:
             try:
                 await self._commit_waiting()  # noqa: ASYNC102 - shielded within, and one commit always ends
@@ -241,8 +251,20 @@ class SqliteJournal:
                 self._followers.end()
 
     def problem(self) -> str | None:
-        """Why entries cannot be made durable; None after a commit that succeeded."""
-        return self._problem
+        """Why entries cannot be made durable, or do not become so in time; None after a commit that succeeded.
+
+        A file that was found damaged is a problem for as long as it is open.
+        """
+        if self._ended:
+            return str(_writer_has_ended())
+        seconds = self._commits.running_seconds()
+        if seconds > SLOW_COMMIT_SECONDS:
+            return f"the journal waits for the disk since {seconds:.0f} s"
+        return self._damage or self._problem
+
+    def statistics(self) -> JournalStatus:
+        """What was committed since the start, and how long the last commits took."""
+        return self._commits.status(handed_over=len(self._waiting), problem=self.problem())
 
     def close(self) -> None:
         """Release the file."""
@@ -254,7 +276,13 @@ class SqliteJournal:
             with closing(self._reader.execute(query, values)) as rows:
                 yield from rows
         except sqlite3.Error as error:
+            self._heed(error)
             raise JournalError(f"the journal cannot be read: {error}") from error
+
+    def _heed(self, error: sqlite3.Error) -> None:
+        """A disk may be well again; a damaged file is not, whatever can still be written elsewhere in it."""
+        if is_damage(error):
+            self._damage = f"the journal is damaged: {error}; restart the executor, which checks it"
 
     def _hand_over(self, item: Entry | Note) -> _Waiting:
         if self._ended:
@@ -270,11 +298,17 @@ class SqliteJournal:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                # Shielded: a cancellation between taking the batch and starting the thread would lose it. The thread always ends.
-                with trio.CancelScope(shield=True):
-                    await self._run_commit(partial(self._commit, batch))
+                await self._shielded_commit(batch)
             finally:
                 self._answer(batch)
+
+    async def _shielded_commit(self, batch: Sequence[_Waiting]) -> None:
+        """Run a commit. A cancellation between taking the batch and starting the thread would lose it; the thread always ends."""
+        with trio.CancelScope(shield=True), self._commits.timed(len(batch)):
+            await self._run_commit(partial(self._commit, batch))
+        self._commits.done(sum(waiting.error is None for waiting in batch))
+        # Here and not in the thread, which would have to win the interpreter's lock back once more before anybody goes on.
+        self._acknowledged.write(self._ends)
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
@@ -282,10 +316,12 @@ class SqliteJournal:
         self._followers.tell(w.item.request_id for w in batch if w.error is None and isinstance(w.item, Entry))
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
+        """Write a batch, or see whether anything can be written when it is empty."""
         try:
-            refusals = self._at_once(batch) or self._one_by_one(batch)
+            refusals = self._probe() if not batch else self._at_once(batch) or self._one_by_one(batch)
         except sqlite3.Error as error:
             self._problem = f"the journal cannot be written: {error}"
+            self._heed(error)
             for waiting in batch:
                 waiting.error = JournalError(self._problem)
             self._rollback()
@@ -305,17 +341,24 @@ class SqliteJournal:
             return ()
         rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
         try:
-            self._writer.execute(_INSERT + rows, [value for entry in entries for value in _row(entry)])
+            inserted = self._writer.execute(_INSERT + rows, [value for entry in entries for value in _row(entry)])
         except sqlite3.IntegrityError:
             return ()
+        self._ends = evolve(self._ends, entries=inserted.lastrowid)  # type: ignore[arg-type]  # an INSERT has one
         return [None] * len(batch)
 
     def _one_by_one(self, batch: Sequence[_Waiting]) -> Sequence[EntryRefused | None]:
         """Commit whatever of a batch is sound."""
         self._writer.execute("BEGIN IMMEDIATE")
         refusals = [self._insert(waiting.item) for waiting in batch]
+        ends = read_ends(self._writer)
         self._writer.execute("COMMIT")
+        self._ends = ends
         return refusals
+
+    def _probe(self) -> Sequence[None]:
+        self._writer.execute(PROBE)
+        return ()
 
     def _rollback(self) -> None:
         """Leave the transaction, unless SQLite has done so itself. A disk that fails even this fails the next BEGIN."""
