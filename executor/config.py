@@ -172,8 +172,42 @@ class LimitSettings:
     """The largest slippage that a request may allow, in basis points."""
     max_trades_in_flight: Annotated[int, Whole(1, 100_000)] = 256
     """Further requests are refused."""
+    max_trades_in_flight_per_source: Annotated[int, Whole(0, 100_000)] = 0
+    """The same for one source_service; 0 = no limit of its own."""
+    requests_per_second_per_source: Annotated[int, Whole(0, 100_000)] = 0
+    """How many requests a source_service may make in the long run, those apart that join an earlier one; 0 = no limit."""
+    request_burst_per_source: Annotated[int, Whole(1, 100_000)] = 20
+    """How many of them may come at once after a pause."""
     pre_send_budget_seconds: Timeout = 5.0
     """From the receipt to the first send; a trade that takes longer is given up unsent."""
+
+
+@frozen(kw_only=True)
+class BreakerSettings:
+    """[breaker]: what halts trading, and for how long. What our callers did wrong never counts."""
+
+    window_seconds: Annotated[float, Duration(1, 3600)] = 60.0
+    """Over which failed trades are counted."""
+    error_rate_percent: Percentile = 50
+    """Opens when so many of a hundred trades that ended within the window failed; 0 = never."""
+    error_rate_min_trades: Annotated[int, Whole(1, 1_000_000)] = 20
+    """Fewer trades within the window are no rate."""
+    error_count: Annotated[int, Whole(0, 1_000_000)] = 0
+    """Opens when so many trades failed within the window; 0 = never."""
+    landed_failures: Annotated[int, Whole(0, 1_000_000)] = 5
+    """Opens when so many transactions in a row landed and failed; 0 = never."""
+    slow_broadcast_p99_seconds: Annotated[float, Duration(0, 600)] = 3.0
+    """Opens when the 99th percentile from the receipt to the first send is above this; 0 = never."""
+    slow_broadcast_trades: Annotated[int, Whole(1, 1_000)] = 100
+    """Of that many of the latest trades that were sent; fewer are not judged."""
+    open_seconds: Timeout = 30.0
+    """How long it stays open before trades may probe; doubles whenever a probe fails."""
+    max_open_seconds: Annotated[float, Duration(0.001, 86_400)] = 600.0
+    """The longest that it stays open before trades may probe again."""
+    probe_trades: Annotated[int, Whole(1, 1_000)] = 1
+    """How many trades may probe at a time."""
+    probe_successes: Annotated[int, Whole(1, 1_000)] = 3
+    """How many of them must succeed before it closes."""
 
 
 @frozen(kw_only=True)
@@ -210,6 +244,12 @@ class TokenSettings:
     """Its address; of wrapped SOL for SOL."""
     max_amount: Annotated[int, Whole(1, U64_MAX)]
     """The largest amount that a trade may spend, in the token's smallest unit."""
+    max_amount_per_day: Annotated[int, Whole(0, U64_MAX)] = 0
+    """The largest amount that all trades of a UTC day may spend together, in the smallest unit; 0 = no limit."""
+    max_amount_per_source_per_day: Annotated[int, Whole(0, U64_MAX)] = 0
+    """The same for the trades of one source_service; 0 = no limit."""
+    max_loss_per_day: Annotated[int, Whole(0, U64_MAX)] = 0
+    """The circuit breaker opens above this loss within 24 hours, in the smallest unit; 0 = no limit."""
 
 
 @frozen(kw_only=True)
@@ -223,6 +263,7 @@ class Config:
     solana: SolanaSettings = SolanaSettings()
     fees: FeeSettings = FeeSettings()
     limits: LimitSettings = LimitSettings()
+    breaker: BreakerSettings = BreakerSettings()
     confirmation: ConfirmationSettings = ConfirmationSettings()
     retry: RetrySettings = RetrySettings()
     tokens: tuple[TokenSettings, ...] = ()
@@ -233,6 +274,7 @@ _RISING: Sequence[tuple[KeyPath, ...]] = (
     tuple(("fees", f"percentile_{urgency}") for urgency in ("low", "normal", "high", "critical")),
     (("fees", "min_priority_fee_lamports"), ("fees", "max_priority_fee_lamports")),
     (("solana", "blockhash_refresh_seconds"), ("solana", "max_blockhash_age_seconds")),
+    (("breaker", "open_seconds"), ("breaker", "max_open_seconds")),
     (("confirmation", "poll_initial_seconds"), ("confirmation", "poll_max_seconds")),
     (("confirmation", "poll_initial_seconds"), ("confirmation", "resend_seconds")),  # look before sending again
 )

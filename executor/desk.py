@@ -22,6 +22,7 @@ from executor.model import LeftOpen, Order, Outcome, OutcomeStatus, Stage, Trade
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
 from executor.risk.breaker import Breaker
+from executor.risk.limits import Limits
 from executor.stages.validation import Rules, validate
 from executor.status import ExecutorStatus
 from executor.trade import resume_trade, run_trade
@@ -53,6 +54,7 @@ class Desk:
     line: Line
     rules: Rules
     breaker: Breaker
+    limits: Limits
     metrics: Metrics
     report: Report
     log: Log
@@ -113,6 +115,16 @@ class Desk:
         """Trades whose callers were told PENDING and that are not resolved yet."""
         return sum(flight.is_pending for flight in self._flights.values())
 
+    async def halt(self, why: str) -> ExecutorStatus:
+        """Take no more trades, and sign none that was taken; return when that is on disk. Raises TradeError."""
+        await self.breaker.halt(why)
+        return self.status()
+
+    async def resume(self, why: str) -> ExecutorStatus:
+        """Close the circuit breaker; return when that is on disk. Raises TradeError."""
+        await self.breaker.resume(why)
+        return self.status()
+
     async def drain(self) -> None:
         """Take no more trades, stop those that are not signed, and return when the others have their outcome."""
         self.line.gate.close()
@@ -146,30 +158,34 @@ class Desk:
             raise Denied(ErrorCode.EXECUTOR_DRAINING, "the daemon is shutting down and takes no more trades")
         order = validate(request, rules=self.rules, received_at=now, received_unix_ns=line.now_ns())
         self.metrics.stage_took(Stage.VALIDATION, trio.current_time() - now)
-        self.breaker.require_closed()
-        self._require_room()
+        self.breaker.require_trading()
+        self.limits.take(order)
+        self.breaker.enter(request.request_id)
         flight = self._flights[request.request_id] = Flight(request)
         self._trades.start_soon(self._fly, flight, order)
         return flight
 
     async def _fly(self, flight: Flight, order: Order) -> None:
-        with self._in_flight(flight):
+        with self._in_flight(flight, order):
             await run_trade(order, line=self.line, answer=flight.tell)
         self._count(flight)
 
     async def _fly_on(self, flight: Flight, left: LeftOpen, *, task_status: trio.TaskStatus[None]) -> None:
-        with self._in_flight(flight):
+        self.limits.take_up(left.order)
+        with self._in_flight(flight, left.order):
             await resume_trade(left, line=self.line, answer=flight.tell, reserved=lambda: task_status.started())
         self._count(flight)
 
     @contextmanager
-    def _in_flight(self, flight: Flight) -> Iterator[None]:
+    def _in_flight(self, flight: Flight, order: Order) -> Iterator[None]:
         self._flights[flight.request.request_id] = flight
         try:
             yield
         finally:
             self._flights.pop(flight.request.request_id, None)
             self._idle.set()
+            self.limits.ended(order, flight.answer)
+            self.breaker.ended(order, flight.answer)
 
     async def _take_up(self, request_id: str) -> None:
         """An entry that cannot be read must not keep all others from being taken up: its trade stays open, and is told so."""
@@ -201,11 +217,6 @@ class Desk:
         if known is None or known.signature is None:
             return working
         return evolve(working, signature=known.signature, last_valid_block_height=known.last_valid_block_height)
-
-    def _require_room(self) -> None:
-        limit = self.line.config.limits.max_trades_in_flight
-        if len(self._flights) >= limit:
-            raise Denied(ErrorCode.TRADES_IN_FLIGHT_EXCEEDED, f"{len(self._flights)} trades are in flight, the limit is {limit}")
 
     def _count_refusal(self, error: TradeError, request: TradeRequest) -> None:
         self.metrics.refused += 1

@@ -1,6 +1,6 @@
 """The door between a trade and its first byte."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -9,11 +9,17 @@ from attrs import define, field
 from executor.errors import Denied, ErrorCode, Rejected, TradeError
 
 
+def _nobody_objects(_request_id: str) -> None:
+    pass
+
+
 @define(eq=False)
 class Gate:
     """Every trade has the same time to get through, and nobody gets through once the daemon drains."""
 
     budget_seconds: float
+    require_pass: Callable[[str], None] = _nobody_objects
+    """For right before SIGNED: raises Denied where trading was halted since the trade of a request_id was taken."""
     draining: bool = False
     _scopes: set[trio.CancelScope] = field(factory=set)
 

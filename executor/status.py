@@ -20,6 +20,31 @@ class BreakerState(enum.Enum):
     """Probing."""
 
 
+class CauseKind(enum.StrEnum):
+    """What may open the circuit breaker. Stable: journals, dashboards and callers hold them."""
+
+    ERROR_RATE = "error_rate"
+    ERROR_COUNT = "error_count"
+    LANDED_FAILURES = "landed_failures"
+    SLOW_BROADCAST = "slow_broadcast"
+    BLOCKHASH = "blockhash"
+    NODES = "nodes"
+    JOURNAL = "journal"
+    LOSS = "loss"
+    OPERATOR = "operator"
+
+
+@frozen(kw_only=True)
+class BreakerCause:
+    """Why the circuit breaker is not closed."""
+
+    kind: str
+    """A CauseKind."""
+    cause: str
+    """One sentence."""
+    since_unix_ns: int
+
+
 @frozen(kw_only=True)
 class OutcomeCounts:
     """How trades ended, since the start."""
@@ -157,6 +182,7 @@ class ExecutorStatus:
     """False while no trade at all would be taken."""
     not_allowed_because: tuple[str, ...] = ()
     breaker: BreakerState
+    breaker_causes: tuple[BreakerCause, ...] = ()
     trades_in_flight: int
     outcomes: OutcomeCounts
     error_counts: tuple[ErrorCount, ...] = ()

@@ -40,8 +40,12 @@ from executor.network.transport import MakeTransport
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
 from executor.paths import expanded
-from executor.risk.breaker import Breaker
+from executor.risk.breaker import Breaker, Check
+from executor.risk.diary import Diary
+from executor.risk.limits import Limits
+from executor.risk.losses import Losses
 from executor.risk.reservations import Reservations
+from executor.risk.volumes import Volumes
 from executor.rpc import health_pb2, trade_executor_pb2
 from executor.rpc.calls import Servicer
 from executor.rpc.health import HealthService
@@ -50,6 +54,7 @@ from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
 from executor.stages.simulation import MARKS
 from executor.stages.validation import Rules
+from executor.status import CauseKind
 from executor.wallet.signer import Signer
 
 JOURNAL_FILE = "journal.sqlite3"
@@ -217,8 +222,22 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     jupiter.on_failure = metrics.rates.call_failed
     for node in nodes.all:
         node.on_failure = metrics.rates.call_failed
-    checks = {"blockhash": blockhashes.problem, "nodes": node_health.problem, "journal": journal.problem}
-    breaker = Breaker(checks=checks, log=log)
+    checks: Mapping[str, Check] = {
+        CauseKind.BLOCKHASH: blockhashes.problem,
+        CauseKind.NODES: node_health.problem,
+        CauseKind.JOURNAL: journal.problem,
+    }
+    breaker = Breaker(
+        checks=checks,
+        settings=config.breaker,
+        losses=Losses(tokens=whitelist, now_ns=surroundings.now_ns),
+        diary=Diary(journal=journal, log=log),
+        now_ns=surroundings.now_ns,
+        log=log,
+    )
+    limits = Limits(settings=config.limits, volumes=Volumes(tokens=whitelist, now_ns=surroundings.now_ns))
+    breaker.restore()
+    limits.restore(journal)
     line = Line(
         config=config,
         jupiter=jupiter,
@@ -230,7 +249,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         reservations=Reservations(),
         signer=signer,
         journal=journal,
-        gate=Gate(config.limits.pre_send_budget_seconds),
+        gate=Gate(config.limits.pre_send_budget_seconds, require_pass=breaker.require_pass),
         now_ns=surroundings.now_ns,
         observer=metrics,
         # Not from 0: equal trades right before and after a restart must differ, too.
@@ -244,6 +263,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         line=line,
         rules=Rules(limits=config.limits, whitelist=whitelist, mints=mints),
         breaker=breaker,
+        limits=limits,
         metrics=metrics,
         report=report,
         log=log,

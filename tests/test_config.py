@@ -74,15 +74,19 @@ def test_every_setting_is_documented() -> None:
 
 def test_units_stand_in_names() -> None:
     """A number that is neither a count nor a share of a hundred names its unit."""
-    units = ("_seconds", "_lamports", "_bps")
+    units = ("_seconds", "_lamports", "_bps", "_percent")
     unnamed = {
         path[-1]
         for path in keys(Config)
         if not str(path[-1]).endswith(units) and isinstance(_value(read(SHIPPED), path), int | float)
     }
     counts = {"max_trades_in_flight", "max_retries", "use_shared_accounts", "skip_preflight"}
+    counts |= {"max_trades_in_flight_per_source", "requests_per_second_per_source", "request_burst_per_source"}
+    counts |= {"error_rate_min_trades", "error_count", "landed_failures", "slow_broadcast_trades"}
+    counts |= {"probe_trades", "probe_successes"}
     percentiles = {f"percentile_{urgency}" for urgency in ("low", "normal", "high", "critical")}
-    assert unnamed == counts | percentiles | {"max_amount"}
+    amounts = {"max_amount", "max_amount_per_day", "max_amount_per_source_per_day", "max_loss_per_day"}
+    assert unnamed == counts | percentiles | amounts
 
 
 def _value(config: object, path: KeyPath) -> object:

@@ -1,10 +1,10 @@
-"""The command line: `executor serve | localnet | demo | check | trade | status | keygen`."""
+"""The command line: `executor serve | localnet | demo | check | trade | status | halt | resume | keygen`."""
 
 import argparse
 from collections.abc import Sequence
 
 from executor import __version__
-from executor.cli import check, demo, keygen, localnet, serve, status, trade
+from executor.cli import check, demo, halt, keygen, localnet, resume, serve, status, trade
 from executor.cli.output import Unwritable, finish, prepare_streams, tell
 from executor.errors import ConfigError
 
@@ -20,6 +20,8 @@ COMMANDS = {
     "check": check,
     "trade": trade,
     "status": status,
+    "halt": halt,
+    "resume": resume,
     "keygen": keygen,
 }
 

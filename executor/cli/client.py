@@ -33,7 +33,7 @@ class CallFailed(Exception):
 
 
 class Client:
-    """The three calls. Each blocks, at most for its timeout."""
+    """The calls. Each blocks, at most for its timeout."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._execute = channel.unary_unary(
@@ -49,6 +49,16 @@ class Client:
         self._status = channel.unary_unary(
             f"{SERVICE}/GetExecutorStatus",
             request_serializer=pb.Empty.SerializeToString,
+            response_deserializer=pb.ExecutorStatus.FromString,
+        )
+        self._halt = channel.unary_unary(
+            f"{SERVICE}/HaltTrading",
+            request_serializer=pb.HaltTradingRequest.SerializeToString,
+            response_deserializer=pb.ExecutorStatus.FromString,
+        )
+        self._resume = channel.unary_unary(
+            f"{SERVICE}/ResumeTrading",
+            request_serializer=pb.ResumeTradingRequest.SerializeToString,
             response_deserializer=pb.ExecutorStatus.FromString,
         )
 
@@ -68,6 +78,18 @@ class Client:
         """Ask how the daemon is. Raises CallFailed."""
         with _failing():
             status: pb.ExecutorStatus = self._status(pb.Empty(), timeout=timeout_seconds)
+        return status
+
+    def halt(self, why: str, *, timeout_seconds: float) -> pb.ExecutorStatus:
+        """Halt trading. Raises CallFailed."""
+        with _failing():
+            status: pb.ExecutorStatus = self._halt(pb.HaltTradingRequest(why=why), timeout=timeout_seconds)
+        return status
+
+    def resume(self, why: str, *, timeout_seconds: float) -> pb.ExecutorStatus:
+        """Close the circuit breaker. Raises CallFailed."""
+        with _failing():
+            status: pb.ExecutorStatus = self._resume(pb.ResumeTradingRequest(why=why), timeout=timeout_seconds)
         return status
 
 

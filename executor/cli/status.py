@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -56,7 +57,23 @@ def _head(status: pb.ExecutorStatus) -> list[str]:
         f"in flight {status.trades_in_flight}   success {outcomes.success}   failed {outcomes.failed}"
         f"   pending {outcomes.pending}   refused {outcomes.refused}",
         f"{_blockhash(status)}   {_fee_cache(status.fee_cache)}",
+        *breaker_lines(status),
     ]
+
+
+def breaker_lines(status: pb.ExecutorStatus) -> list[str]:
+    """The circuit breaker, unless it is closed, with each cause and since when."""
+    if status.breaker == pb.BREAKER_STATE_CLOSED:
+        return []
+    state = pb.BreakerState.Name(status.breaker).removeprefix("BREAKER_STATE_")
+    return [
+        f"circuit breaker {state}",
+        *(f"  {c.kind:<16} since {_utc(c.since_unix_ms)}  {c.cause}" for c in status.breaker_causes),
+    ]
+
+
+def _utc(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _blockhash(status: pb.ExecutorStatus) -> str:

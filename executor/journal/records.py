@@ -53,6 +53,11 @@ def accepted(order: Order) -> Entry:
     return Entry(request_id=order.request_id, state=State.ACCEPTED, at_unix_ns=order.received_unix_ns, body=_text(body))
 
 
+def accepted_request(entry: Entry) -> TradeRequest:
+    """The request of an entry that `accepted` made."""
+    return _request(json.loads(entry.body)["request"])
+
+
 def signed(transaction: Signed, *, needs: Mapping[Pubkey | None, int], at_unix_ns: int) -> Entry:
     """The entry that must be durable before the first byte leaves: enough to send the same bytes again, or to prove expiry.
 

@@ -51,6 +51,7 @@ class Report:
             trading_allowed=not reasons,
             not_allowed_because=reasons,
             breaker=self.breaker.state,
+            breaker_causes=self.breaker.causes,
             trades_in_flight=in_flight,
             outcomes=self.metrics.outcomes(pending=pending),
             error_counts=self.metrics.error_counts(),
@@ -68,7 +69,7 @@ class Report:
         """Why any trade would be refused now."""
         return (
             *(["the daemon is shutting down"] if draining else []),
-            *self.breaker.causes,
+            *self.breaker.reasons(),
             *self._nothing_to_trade(),
         )
 

@@ -11,6 +11,7 @@ from executor.rpc.rpc_status import RpcCode, RpcStatus
 
 ERROR_DOMAIN = "executor"
 RETRY_DELAY_SECONDS = 1
+NS_PER_SECOND = 1_000_000_000
 MAX_VALUE_CHARACTERS = 200
 
 # Refusals that pass by themselves. A price that moved may come back too, but nobody knows when.
@@ -39,4 +40,10 @@ def _details(error: TradeError, status: ReplyStatus) -> Iterator[Message]:
             field_violations=[violations(field=problem.field, description=problem.problem) for problem in error.problems]
         )
     if error.code.facts.retryable and status in _PASSING:
-        yield error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_DELAY_SECONDS))
+        yield error_details_pb2.RetryInfo(retry_delay=_retry_delay(error))
+
+
+def _retry_delay(error: TradeError) -> Duration:
+    """When a call may help: the figure of the refusal, which is text once the journal has held it, or soon."""
+    seconds = float(str(error.context.get("retry_after_seconds", RETRY_DELAY_SECONDS)))
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * NS_PER_SECOND))

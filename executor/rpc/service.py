@@ -53,6 +53,14 @@ class Executor(Protocol):
         """Return the daemon's state."""
         ...
 
+    async def halt(self, why: str) -> ExecutorStatus:
+        """Halt trading; return when that is durable. Raises TradeError."""
+        ...
+
+    async def resume(self, why: str) -> ExecutorStatus:
+        """Close the circuit breaker; return when that is durable. Raises TradeError."""
+        ...
+
 
 class TradeExecutorService(TradeExecutorServicer):
     """Submits and waits: a call that ends early ends nothing but itself."""
@@ -82,6 +90,16 @@ class TradeExecutorService(TradeExecutorServicer):
         """Tell how the daemon is."""
         with self._audited(request):
             return status_to_proto(self._executor.status())
+
+    async def HaltTrading(self, input_message: pb.HaltTradingRequest, request: Call) -> pb.ExecutorStatus:  # type: ignore[override]
+        """Take no more trades, at an operator's word."""
+        with self._audited(request, why=_short(input_message.why)):
+            return status_to_proto(await self._executor.halt(input_message.why))
+
+    async def ResumeTrading(self, input_message: pb.ResumeTradingRequest, request: Call) -> pb.ExecutorStatus:  # type: ignore[override]
+        """Close the circuit breaker, at an operator's word."""
+        with self._audited(request, why=_short(input_message.why)):
+            return status_to_proto(await self._executor.resume(input_message.why))
 
     @contextmanager
     def _audited(self, call: Call, **fields: object) -> Iterator["_Reply"]:

@@ -6,6 +6,7 @@ from executor.model import Urgency
 from executor.rpc import trade_executor_pb2 as pb
 from executor.status import (
     BlockhashStatus,
+    BreakerCause,
     BreakerState,
     EndpointStatus,
     ErrorRate,
@@ -16,6 +17,7 @@ from executor.status import (
 )
 
 MS_PER_SECOND = 1_000
+NS_PER_MS = 1_000_000
 
 _BREAKER = {
     BreakerState.CLOSED: pb.BREAKER_STATE_CLOSED,
@@ -38,6 +40,7 @@ def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
         trading_allowed=status.trading_allowed,
         not_allowed_because=status.not_allowed_because,
         breaker=_BREAKER[status.breaker],
+        breaker_causes=[_cause(cause) for cause in status.breaker_causes],
         trades_in_flight=status.trades_in_flight,
         outcomes=pb.OutcomeCounts(
             success=status.outcomes.success,
@@ -65,6 +68,10 @@ def _error_rate(rate: ErrorRate) -> pb.ErrorRate:
         last_5_minutes=rate.last_5_minutes,
         last_hour=rate.last_hour,
     )
+
+
+def _cause(cause: BreakerCause) -> pb.BreakerCause:
+    return pb.BreakerCause(kind=cause.kind, cause=cause.cause, since_unix_ms=cause.since_unix_ns // NS_PER_MS)
 
 
 def _stage(latency: StageLatency) -> pb.StageLatency:

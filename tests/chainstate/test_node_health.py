@@ -6,10 +6,10 @@ import trio
 import trio.testing
 
 from executor.chainstate.node_health import CHECK_SECONDS, NodeHealth
-from executor.risk.breaker import Breaker
 from executor.status import BreakerState
 from tests.support.chain import FakeNode, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
+from tests.support.risk import make_breaker
 from tests.support.upstream import rpc_error, rpc_result
 from tests.support.waiting import eventually
 
@@ -79,7 +79,7 @@ async def test_what_a_node_says_of_itself_holds_beside_other_traffic() -> None:
             upstream.always("getHealth", rpc_error(-32005, "Node is behind by 42 slots", {"numSlotsBehind": 42}))
             upstream.always("getSlot", rpc_result(1))
         health = NodeHealth(nodes=nodes, log=RecordedLog())
-        breaker = Breaker(checks={"nodes": health.problem}, log=RecordedLog())
+        breaker = make_breaker({"nodes": health.problem})
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(health.run)

@@ -21,7 +21,6 @@ from executor.network.jupiter import Jupiter
 from executor.network.solana import AccountInfo, SlotFee
 from executor.ops.metrics import Metrics
 from executor.ops.report import Report
-from executor.risk.breaker import Breaker
 from executor.status import (
     BlockhashStatus,
     BreakerState,
@@ -39,6 +38,7 @@ from tests.support.api import open_jupiter, quote_json
 from tests.support.chain import FakeNode, fake_nodes, mint_data, token_info, wallet_info
 from tests.support.clients import QUICK, seeded
 from tests.support.events import RecordedLog
+from tests.support.risk import make_breaker
 from tests.support.swaps import ata
 from tests.support.upstream import Reply, json_reply
 from tests.support.values import BONK, SOL, USDC, WALLET, hash_of, key, make_order
@@ -79,7 +79,7 @@ def make_world(jupiter: Jupiter | None = None, *, tokens: Sequence[Token] = (SOL
         nodes=nodes,
         jupiter=jupiter or Jupiter(url, api_key="k" * 20, timeout_seconds=1.0, retry=QUICK, rng=seeded(), log=log),
         holdings=Holdings(nodes=nodes, wallet=WALLET, mints=mints, log=log),
-        breaker=Breaker(checks={"blockhash": blockhashes.problem}, log=log),
+        breaker=make_breaker({"blockhash": blockhashes.problem}),
         metrics=Metrics(),
     )
     return World(node, report)

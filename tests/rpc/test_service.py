@@ -25,6 +25,7 @@ from executor.rpc.service import TradeExecutorService, request_from_proto, resul
 from executor.rpc.status_reply import status_to_proto
 from executor.status import (
     BlockhashStatus,
+    BreakerCause,
     BreakerState,
     EndpointStatus,
     ErrorCount,
@@ -86,6 +87,7 @@ STATUS = ExecutorStatus(
     trading_allowed=False,
     not_allowed_because=("the breaker is open",),
     breaker=BreakerState.OPEN,
+    breaker_causes=(BreakerCause(kind="operator", cause="halted", since_unix_ns=1_790_000_000_123_999_999),),
     trades_in_flight=3,
     outcomes=OutcomeCounts(success=1, failed=2, pending=3, refused=4),
     error_counts=(ErrorCount(code=ErrorCode.PRICE_MOVED, count=7),),
@@ -140,6 +142,18 @@ class Answering:
         return self._give()
 
     def status(self) -> ExecutorStatus:
+        return STATUS
+
+    async def halt(self, why: str) -> ExecutorStatus:
+        return await self._hear("halt", why)
+
+    async def resume(self, why: str) -> ExecutorStatus:
+        return await self._hear("resume", why)
+
+    async def _hear(self, word: str, why: str) -> ExecutorStatus:
+        self.asked.append(f"{word}: {why}")
+        await trio.lowlevel.checkpoint()
+        self._give()
         return STATUS
 
     def _give(self) -> Outcome:
@@ -384,6 +398,7 @@ async def test_the_status_is_told_whole() -> None:
         trading_allowed=False,
         not_allowed_because=["the breaker is open"],
         breaker=pb.BREAKER_STATE_OPEN,
+        breaker_causes=[pb.BreakerCause(kind="operator", cause="halted", since_unix_ms=1_790_000_000_123)],
         trades_in_flight=3,
         outcomes=pb.OutcomeCounts(success=1, failed=2, pending=3, refused=4),
         error_counts={"PRICE_MOVED": 7},

@@ -43,6 +43,12 @@ class Desk:
     def status(self) -> ExecutorStatus:
         raise NotImplementedError
 
+    async def halt(self, why: str) -> ExecutorStatus:
+        raise NotImplementedError
+
+    async def resume(self, why: str) -> ExecutorStatus:
+        raise NotImplementedError
+
 
 @attrs.define
 class Inspection:
