@@ -5,13 +5,14 @@ the wait only. One request_id is one trade: whoever calls with it again, with th
 gets the stored result; one that was refused is tried anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import trio
 from attrs import define, evolve, field
 
+from executor import outcomes
 from executor.errors import Denied, ErrorCode, TradeError
 from executor.journal import records
 from executor.journal.journal import JournalError
@@ -26,6 +27,7 @@ from executor.risk.limits import Limits
 from executor.stages.validation import Rules, validate
 from executor.status import ExecutorStatus
 from executor.trade import resume_trade, run_trade
+from executor.watching import Update, not_found, updates
 
 
 @define(eq=False)
@@ -34,6 +36,8 @@ class Flight:
 
     request: TradeRequest
     answered: trio.Event = field(factory=trio.Event)
+    ended: trio.Event = field(factory=trio.Event)
+    """Nobody works for it any more; what was to be written is written."""
     answer: Outcome | TradeError | None = None
 
     def tell(self, answer: Outcome | TradeError) -> None:
@@ -100,8 +104,17 @@ class Desk:
             return _unwrap(flight.answer) if flight.answer is not None else self._so_far(request_id)
         stored = self._stored(request_id)
         if stored is None:
-            raise Denied(ErrorCode.REQUEST_NOT_FOUND, f"no request {request_id!r} was ever accepted")
+            raise not_found(request_id)
         return _unwrap(stored.refusal or stored.outcome)
+
+    def watch(self, request_id: str, *, after_sequence: int) -> AsyncGenerator[Update, None]:
+        """Yield the changes of a request, those of the past as well (see `watching.updates`)."""
+
+        def end_of_flight() -> trio.Event | None:
+            flight = self._flights.get(request_id)
+            return None if flight is None else flight.ended
+
+        return updates(request_id, after_sequence=after_sequence, journal=self.line.journal, end_of_flight=end_of_flight)
 
     def status(self) -> ExecutorStatus:
         """Everything that an operator wants to see at once."""
@@ -183,6 +196,7 @@ class Desk:
             yield
         finally:
             self._flights.pop(flight.request.request_id, None)
+            flight.ended.set()
             self._idle.set()
             self.limits.ended(order, flight.answer)
             self.breaker.ended(order, flight.answer)
@@ -212,11 +226,7 @@ class Desk:
             stored = self._stored(request_id)
         except TradeError:
             stored = None
-        working = Outcome(request_id=request_id, status=OutcomeStatus.PENDING, error_message="the trade is being executed")
-        known = stored.outcome if stored is not None else None
-        if known is None or known.signature is None:
-            return working
-        return evolve(working, signature=known.signature, last_valid_block_height=known.last_valid_block_height)
+        return outcomes.being_executed(request_id, known=stored.outcome if stored is not None else None)
 
     def _count_refusal(self, error: TradeError, request: TradeRequest) -> None:
         self.metrics.refused += 1

@@ -49,6 +49,14 @@ def pending(signed: Signed, *, timeout_seconds: float, landed: Landed | None, ti
     return _after_signing(signed, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
 
 
+def being_executed(request_id: str, *, known: Outcome | None) -> Outcome:
+    """No outcome yet, and none is due. `known` is what the journal says of the trade: its signature, once it is signed."""
+    outcome = Outcome(request_id=request_id, status=OutcomeStatus.PENDING, error_message="the trade is being executed")
+    if known is None or known.signature is None:
+        return outcome
+    return evolve(outcome, signature=known.signature, last_valid_block_height=known.last_valid_block_height)
+
+
 def unwatched(signed: Signed, error: TradeError, *, times: Times) -> Outcome:
     """Not proved either way, and nobody in this process watches it any more."""
     message = (

@@ -32,7 +32,7 @@ LAYERS = (
     {"network", "chainstate", "risk", "wallet", "journal"},
     {"stages"},
     {"gate", "life", "trade"},
-    {"desk", "recovery", "recording", "rpc", "ops"},
+    {"desk", "recovery", "recording", "rpc", "ops", "watching"},
     {"supervisor"},
     {"cli", "__main__"},
 )

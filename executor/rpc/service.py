@@ -1,7 +1,7 @@
 """The executor's own service: proto <-> model, and errors to statuses. Nothing else of the daemon knows the proto."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Protocol
 
 import trio
@@ -12,18 +12,21 @@ from executor.log import Log
 from executor.model import Outcome, OutcomeStatus, TradeRequest, Urgency
 from executor.rpc import trade_executor_pb2 as pb
 from executor.rpc.calls import Call
-from executor.rpc.refusal import refusal
+from executor.rpc.refusal import draining, refusal
 from executor.rpc.rpc_status import INTERNAL_ERROR, RpcCode, RpcStatus
 from executor.rpc.status_reply import status_to_proto
 from executor.rpc.trade_executor_grpc import TradeExecutorServicer
 from executor.status import ExecutorStatus
 from executor.units import U64_MAX
+from executor.watching import Update
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 U32_MAX = 2**32 - 1
 I32_MAX, I64_MAX = 2**31 - 1, 2**63 - 1
 MAX_LOGGED_CHARACTERS = 128
+MAX_WATCHES = 256
+"""In all connections together: each takes one of the calls that the server may have, and trades need them more."""
 
 _URGENCY_FROM_PROTO = {
     pb.URGENCY_LEVEL_LOW: Urgency.LOW,
@@ -49,6 +52,10 @@ class Executor(Protocol):
         """Return what is known of a trade. Raises TradeError when no such request was accepted."""
         ...
 
+    def watch(self, request_id: str, *, after_sequence: int) -> AsyncGenerator[Update, None]:
+        """Yield the changes of a trade until its end. Raises TradeError as `find` does."""
+        ...
+
     def status(self) -> ExecutorStatus:
         """Return the daemon's state."""
         ...
@@ -65,9 +72,14 @@ class Executor(Protocol):
 class TradeExecutorService(TradeExecutorServicer):
     """Submits and waits: a call that ends early ends nothing but itself."""
 
-    def __init__(self, executor: Executor, *, log: Log) -> None:
+    def __init__(self, executor: Executor, *, log: Log, max_watches: int = MAX_WATCHES) -> None:
         self._executor = executor
         self._log = log
+        self._watches = _Watches(max_watches)
+
+    def end_streams(self) -> None:
+        """End all watches that wait, those to come as well."""
+        self._watches.end()
 
     # purerpc hands the call to a second parameter of the name `request`; its generated signatures do not show it.
 
@@ -85,6 +97,15 @@ class TradeExecutorService(TradeExecutorServicer):
             outcome = await self._executor.find(input_message.request_id)
             reply.outcome = outcome
             return result_to_proto(outcome)
+
+    async def WatchTrade(self, input_message: pb.WatchTradeRequest, request: Call) -> AsyncIterator[pb.TradeUpdate]:  # type: ignore[override]
+        """Tell the changes of a trade until its end."""
+        asked, after = input_message.request_id, input_message.after_sequence
+        with self._audited(request, request_id=_short(asked), after_sequence=after) as reply, self._watches.place():
+            async with aclosing(self._executor.watch(asked, after_sequence=min(after, I64_MAX))) as updates:
+                while (update := await self._watches.next(updates)) is not None:
+                    reply.outcome = update.outcome
+                    yield update_to_proto(update)
 
     async def GetExecutorStatus(self, input_message: pb.Empty, request: Call) -> pb.ExecutorStatus:  # type: ignore[override]
         """Tell how the daemon is."""
@@ -112,11 +133,51 @@ class TradeExecutorService(TradeExecutorServicer):
             reply.code = RpcCode.OK
         except TradeError as error:
             raise reply.refuse(error, log) from error
+        except RpcStatus as status:
+            reply.code = status.code
+            raise
         except Exception:
             reply.code = RpcCode.INTERNAL
             raise
         finally:
             log.info("rpc.reply", **reply.fields())
+
+
+@define(eq=False)
+class _Watches:
+    """Those that there are, and the end of those that wait."""
+
+    _most: int
+    _count: int = 0
+    _waits: set[trio.CancelScope] = field(factory=set)
+    _ended: bool = False
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        if self._count >= self._most:
+            raise RpcStatus(RpcCode.RESOURCE_EXHAUSTED, f"there are {self._count} watches already")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+    def end(self) -> None:
+        self._ended = True
+        for wait in self._waits:
+            wait.cancel()
+
+    async def next(self, updates: AsyncIterator[Update]) -> Update | None:
+        """Wait for the next one; None: there is none any more."""
+        with trio.CancelScope() as wait:
+            if self._ended:
+                wait.cancel()  # what is told already is told all the same
+            self._waits.add(wait)
+            try:
+                return await anext(updates, None)
+            finally:
+                self._waits.discard(wait)
+        raise draining()
 
 
 @define
@@ -200,6 +261,16 @@ def result_to_proto(outcome: Outcome) -> pb.TradeResult:
         quoted_amount=_u64(outcome.quoted_amount),
         last_valid_block_height=_u64(outcome.last_valid_block_height),
         tip_lamports=_u64(outcome.tip_lamports),
+    )
+
+
+def update_to_proto(update: Update) -> pb.TradeUpdate:
+    """Tell a change."""
+    return pb.TradeUpdate(
+        sequence=_u64(update.sequence),
+        state=f"TRADE_STATE_{update.state.name}",
+        at_unix_us=_u64(_rounded(update.at_unix_ns, NS_PER_US)),
+        result=result_to_proto(update.outcome),
     )
 
 

@@ -1,7 +1,8 @@
 """The executor's service as callers see it: requests as they were meant, results whole, refusals with their reasons."""
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from executor.rpc import trade_executor_pb2 as pb
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService, request_from_proto, result_to_proto
 from executor.rpc.status_reply import status_to_proto
+from executor.states import State
 from executor.status import (
     BlockhashStatus,
     BreakerCause,
@@ -39,6 +41,7 @@ from executor.status import (
     WalletStatus,
 )
 from executor.units import MicroLamports
+from executor.watching import Update
 from tests.rpc.serving import QUICK, SECRET, channel_to, details, in_thread, until
 from tests.support.events import RecordedLog
 
@@ -124,7 +127,8 @@ class Answering:
 
     answer: Outcome | Exception = SUCCESS
     release: trio.Event = field(factory=_set_event)
-    """`execute` waits for it; it is set unless a test says otherwise."""
+    """`execute` waits for it, and so does the end of `watch`; it is set unless a test says otherwise."""
+    updates: Sequence[Update] = ()
     asked: list[TradeRequest | str] = field(factory=list)
     cancelled: int = 0
 
@@ -140,6 +144,17 @@ class Answering:
     async def find(self, request_id: str) -> Outcome:
         self.asked.append(request_id)
         return self._give()
+
+    async def watch(self, request_id: str, *, after_sequence: int) -> AsyncGenerator[Update, None]:
+        self.asked.append(f"{request_id} after {after_sequence}")
+        for update in self.updates:
+            yield update
+        try:
+            await self.release.wait()
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
+        self._give()
 
     def status(self) -> ExecutorStatus:
         return STATUS
@@ -386,6 +401,123 @@ async def test_a_trade_that_is_unknown_is_not_found() -> None:
 
     assert isinstance(refused, grpc.RpcError)
     assert refused.code() is grpc.StatusCode.NOT_FOUND
+
+
+def _update(sequence: int, state: State) -> Update:
+    return Update(sequence=sequence, state=state, at_unix_ns=1_790_000_000_000_000_500 + sequence, outcome=SUCCESS)
+
+
+@asynccontextmanager
+async def _watchable(executor: Answering, log: Log, **limits: int) -> AsyncIterator[tuple[GrpcServer, Any]]:
+    """A server before this executor, and the stub of WatchTrade."""
+    server = GrpcServer("127.0.0.1:0", TradeExecutorService(executor, log=log, **limits), log=log, limits=QUICK)
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(server.serve)
+        async with channel_to(address) as channel:
+            serialize, parse = pb.WatchTradeRequest.SerializeToString, pb.TradeUpdate.FromString
+            yield server, channel.unary_stream(SERVICE + "WatchTrade", serialize, parse)
+        nursery.cancel_scope.cancel()
+
+
+def _seen(stub: Any, request: pb.WatchTradeRequest) -> tuple[list[pb.TradeUpdate], grpc.StatusCode]:
+    """Read a stream to its end."""
+    stream = stub(request, timeout=5)
+    seen: list[pb.TradeUpdate] = []
+    with suppress(grpc.RpcError):  # `code` tells it
+        seen.extend(stream)
+    return seen, stream.code()
+
+
+async def test_every_change_of_a_trade_is_told() -> None:
+    """WatchTrade hands on what was seen; each change has its sequence, state, time and result; then the stream ends with OK."""
+    executor = Answering(updates=[_update(number, state) for number, state in enumerate(State, 1)])
+    log = RecordedLog()
+    async with _watchable(executor, log) as (_, stub):
+        request = pb.WatchTradeRequest(request_id="r-1", after_sequence=7)
+        seen, code = await in_thread(lambda: _seen(stub, request))
+
+    assert code is grpc.StatusCode.OK
+    assert executor.asked == ["r-1 after 7"]
+    assert [(u.sequence, pb.TradeState.Name(u.state)) for u in seen] == [
+        (number, f"TRADE_STATE_{state.name}") for number, state in enumerate(State, 1)
+    ]
+    assert seen[0].at_unix_us == 1_790_000_000_000_001
+    assert seen[0].result == result_to_proto(SUCCESS)
+    (reply,) = log.named("rpc.reply")
+    assert (reply["code"], reply["signature"]) == ("OK", "5" * 88)
+
+
+async def test_a_sequence_that_no_journal_has_is_a_late_one() -> None:
+    """The largest number of the wire does not fit into the journal's integers, and is asked for as their largest."""
+    executor = Answering()
+    async with _watchable(executor, NullLog()) as (_, stub):
+        request = pb.WatchTradeRequest(request_id="r-1", after_sequence=2**64 - 1)
+        _, code = await in_thread(lambda: _seen(stub, request))
+
+    assert (code, executor.asked) == (grpc.StatusCode.OK, [f"r-1 after {2**63 - 1}"])
+
+
+async def test_a_watch_of_what_is_unknown_is_not_found() -> None:
+    """What the executor refuses is the stream's status."""
+    log = RecordedLog()
+    async with _watchable(Answering(Denied(ErrorCode.REQUEST_NOT_FOUND, "never accepted")), log) as (_, stub):
+        _, code = await in_thread(lambda: _seen(stub, pb.WatchTradeRequest(request_id="r-2")))
+
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert [reply["code"] for reply in log.named("rpc.reply")] == ["NOT_FOUND"]
+
+
+async def test_watches_are_bounded_and_leave_no_trace() -> None:
+    """One too many is refused; a watcher that leaves ends its watch, and makes room for the next one."""
+    log = RecordedLog()
+    executor = Answering(updates=[_update(1, State.ACCEPTED)], release=trio.Event())
+    async with _watchable(executor, log, max_watches=1) as (_, stub):
+        request = pb.WatchTradeRequest(request_id="r-1")
+        first = stub(request, timeout=5)
+        assert (await in_thread(lambda: next(first))).sequence == 1
+        _, refused = await in_thread(lambda: _seen(stub, request))
+        first.cancel()
+        await until(lambda: executor.cancelled == 1)
+        executor.release.set()
+        await until(lambda: len(log.named("rpc.reply")) == 2)
+        seen, code = await in_thread(lambda: _seen(stub, request))
+
+    assert refused is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (len(seen), code) == (1, grpc.StatusCode.OK)
+    assert sorted(str(reply["code"]) for reply in log.named("rpc.reply")) == ["CANCELLED", "OK", "RESOURCE_EXHAUSTED"]
+
+
+async def test_a_drain_ends_watches() -> None:
+    """They have no end of their own that a shutdown could wait for: UNAVAILABLE, with the reason; what was told stays."""
+    executor = Answering(updates=[_update(1, State.ACCEPTED)], release=trio.Event())
+    async with _watchable(executor, NullLog()) as (server, stub):
+        stream = stub(pb.WatchTradeRequest(request_id="r-1"), timeout=5)
+        assert (await in_thread(lambda: next(stream))).sequence == 1
+        assert await server.drain(1.0)
+        with pytest.raises(grpc.RpcError) as ended:
+            await in_thread(lambda: next(stream))
+
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert details(ended.value)[0].reason == "EXECUTOR_DRAINING"
+    assert executor.cancelled == 1
+
+
+async def test_a_watch_that_begins_in_a_drain_is_told_what_is_known() -> None:
+    """It does not wait: a client that takes its stream up again at the last moment still learns how its trade ended."""
+    executor = Answering(updates=[_update(1, State.SUCCEEDED)], release=trio.Event())
+    service = TradeExecutorService(executor, log=NullLog())
+    service.end_streams()
+    server = GrpcServer("127.0.0.1:0", service, log=NullLog(), limits=QUICK)
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(server.serve)
+        async with channel_to(address) as channel:
+            serialize, parse = pb.WatchTradeRequest.SerializeToString, pb.TradeUpdate.FromString
+            stub = channel.unary_stream(SERVICE + "WatchTrade", serialize, parse)
+            seen, code = await in_thread(lambda: _seen(stub, pb.WatchTradeRequest(request_id="r-1")))
+        nursery.cancel_scope.cancel()
+
+    assert [update.sequence for update in seen] == [1]
+    assert code is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_the_status_is_told_whole() -> None:

@@ -51,6 +51,18 @@ class Caller:
         answer: pb.TradeResult = self._call("GetTrade", pb.GetTradeRequest(request_id=request_id), pb.TradeResult, seconds)
         return answer
 
+    def watch(self, request_id: str, *, after: int = 0, seconds: float = ANSWER_SECONDS) -> Iterator[pb.TradeUpdate]:
+        """Follow a trade to its end."""
+        stub = self.channel.unary_stream(
+            f"{SERVICE}/WatchTrade",
+            request_serializer=pb.WatchTradeRequest.SerializeToString,
+            response_deserializer=pb.TradeUpdate.FromString,
+        )
+        try:
+            yield from stub(pb.WatchTradeRequest(request_id=request_id, after_sequence=after), timeout=seconds)
+        except grpc.RpcError as error:
+            raise _refused(error) from None
+
     def status(self, *, seconds: float = ANSWER_SECONDS) -> pb.ExecutorStatus:
         """Ask how the daemon is."""
         answer: pb.ExecutorStatus = self._call("GetExecutorStatus", pb.Empty(), pb.ExecutorStatus, seconds)

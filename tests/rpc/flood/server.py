@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ from executor.rpc.reflection import reflection_services
 from executor.rpc.server import GrpcServer
 from executor.rpc.service import TradeExecutorService
 from executor.status import ExecutorStatus
+from executor.watching import Update
 
 TRADING = "trade_executor.v1.TradeExecutor"
 
@@ -39,6 +41,9 @@ class Desk:
     async def find(self, request_id: str) -> Outcome:
         await trio.lowlevel.checkpoint()
         return Outcome(request_id=request_id, status=OutcomeStatus.PENDING)
+
+    def watch(self, request_id: str, *, after_sequence: int) -> AsyncGenerator[Update, None]:
+        raise NotImplementedError
 
     def status(self) -> ExecutorStatus:
         raise NotImplementedError
