@@ -163,7 +163,12 @@ def condemn(sentence: Sentence) -> None:
         raise ValueError(f"no such point: {sentence.point!r}")
 
 
-if __name__ == "__main__":
-    point, count, mark, *command = sys.argv[1:]
+def main(arguments: Sequence[str]) -> int:
+    """Run the daemon under its sentence."""
+    point, count, mark, *command = arguments
     condemn(Sentence(point, int(count), Path(mark)))
-    sys.exit(cli.main(command))
+    return cli.main(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -68,10 +68,10 @@ def _trades(caller: Caller) -> bool:
 
 
 @contextmanager
-def born(config: Path, *, log: Path, mark: Path, point: str, count: int) -> Iterator[Life]:
+def born(config: Path, *, log: Path, mark: Path, child: str, point: str, count: int) -> Iterator[Life]:
     """Start a daemon that dies at a point; at the end of the block it is killed, if it has not ended by itself."""
     serve = ["serve", "--config", str(config), "--json"]
-    inside = ["tests.crash.child", point, str(count), str(mark)] if point in points.IN_THE_CHILD else ["executor"]
+    inside = [child, point, str(count), str(mark)] if point in points.IN_THE_CHILD else ["executor"]
     with log.open("w") as stderr:
         process = subprocess.Popen([sys.executable, "-m", *inside, *serve], stdout=subprocess.PIPE, stderr=stderr, text=True)
     with process:

@@ -33,6 +33,7 @@ from tests.support.callers import Caller, Refused, make_request
 from tests.support.localnet import BY_SYMBOL, Localnet, start_localnet
 from tests.support.settings import QUICK, Place, Section
 
+CHILD = "tests.crash.child"
 SLOT_MS = 50
 EXPIRY_SLOTS = 160
 EXPIRY_AFTER_SECONDS = 0.3
@@ -104,11 +105,12 @@ class Score:
 class Arena:
     """What a run works with."""
 
-    seed: int
     chain: Localnet
     place: Place
     wallet: Keypair
     pool: ThreadPoolExecutor
+    child: str
+    """The module that wraps a daemon which kills itself."""
     book: Book = field(factory=Book)
     reached: Counter[str] = field(factory=Counter)
     crashes: int = 0
@@ -119,7 +121,7 @@ class Arena:
         """Start a daemon on what the others have left."""
         folder = self.place.folder
         mark, log = folder / f"mark-{name}", folder / f"log-{name}"
-        return born(folder / "config.toml", log=log, mark=mark, point=point, count=count)
+        return born(folder / "config.toml", log=log, mark=mark, child=self.child, point=point, count=count)
 
     def ask(self, caller: Caller, planned: Planned, *, callers: int = 1) -> "list[Future[None]]":
         """Let callers make a request, all at the same time."""
@@ -271,7 +273,7 @@ def read_journal(path: Path) -> list[Row]:
 # --- a run --------------------------------------------------------------------------------------------------------------------
 
 
-def run_rounds(numbers: Iterable[int], *, seed: int, folder: Path) -> Score:
+def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: str = CHILD) -> Score:
     """Play these rounds and judge them. What is in the folder afterwards is the caller's."""
     began, rounds = time.monotonic(), 0
     with (
@@ -283,9 +285,9 @@ def run_rounds(numbers: Iterable[int], *, seed: int, folder: Path) -> Score:
         place = Place(folder=folder, nodes=chain.nodes, jupiter=chain.jupiter)
         place.write_wallet(wallet)
         (folder / "config.toml").write_text(place.config_text(**_settings()))
-        arena = Arena(seed=seed, chain=chain, place=place, wallet=wallet, pool=pool)
-        for number in numbers:
-            play(arena, plan_round(seed, number))
+        arena = Arena(chain=chain, place=place, wallet=wallet, pool=pool, child=child)
+        for plan in plans:
+            play(arena, plan)
             rounds += 1
         leaks = resolve(arena)
         chain.advance(3)
@@ -324,7 +326,7 @@ def run(arguments: argparse.Namespace) -> int:
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="executor-crash-"))
     numbers = range(arguments.from_round, arguments.from_round + arguments.rounds)
-    score = run_rounds(numbers, seed=seed, folder=folder)
+    score = run_rounds([plan_round(seed, number) for number in numbers], seed=seed, folder=folder)
     problems = [*score.problems, *_unreached(score)]
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -1,0 +1,109 @@
+"""A real daemon is killed at its worst moments and keeps its promises; one with a planted bug is found out.
+
+`scripts/chaos crash` kills it as often as is asked for, at every point; here it dies a few times, so that the killer is tested.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from tests.chaos.checker import Kind, Verdict
+from tests.crash import points
+from tests.crash.plan import Round, plan_round
+from tests.crash.run import Score, add_arguments, run, run_rounds
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SEED = 11
+
+
+def rounds(*at: str) -> list[Round]:
+    """Rounds without faults that end at these points, the first time that they are reached."""
+    plans = [plan_round(SEED, number) for number in range(len(at))]
+    return [
+        evolve(plan, point=point, count=1, faults=(), drains=point in points.DRAIN, expires=False)
+        for plan, point in zip(plans, at, strict=True)
+    ]
+
+
+def test_a_daemon_that_dies_at_its_worst_moments_loses_nothing_and_trades_nothing_twice(tmp_path: Path) -> None:
+    """Between the disk and the first byte, in the middle of the bytes, in its recovery from that, and in a drain."""
+    at = (
+        "after the commit of signed",
+        "after the first byte to node-0",
+        "before a resumed trade is sent",
+        "before pending is told",
+    )
+    score = run_rounds(rounds(*at), seed=SEED, folder=tmp_path)
+
+    assert score.problems == []
+    assert score.reached == dict.fromkeys(at, 1)
+    assert score.crashes == len(at)
+    assert score.verdict.trades > 20
+    assert score.verdict.succeeded > 10
+
+
+def test_a_daemon_that_gives_up_what_it_has_signed_is_found_out(tmp_path: Path) -> None:
+    """It says of swaps that landed that they failed; the journal, which it wrote itself, is not believed."""
+    plans = rounds("after every node answered", "before the caller is told")
+    score = run_rounds(plans, seed=SEED, folder=tmp_path, child="tests.crash.careless_child")
+
+    assert score.verdict.count(Kind.FALSE_FAILED) > 0
+    assert any("r0-" in problem for problem in score.problems)
+
+
+def test_a_run_that_fails_says_how_to_see_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, every problem in a sentence, the seed, and the folder with the journal, which is kept."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    monkeypatch.setattr("tests.crash.run.tempfile.mkdtemp", lambda prefix: str(kept))
+    monkeypatch.setattr("tests.crash.run.run_rounds", lambda *_plans, **_options: _score(leaks=("3 trades are still in flight",)))
+    code, out, err = _run(capsys, "--seed", "9", "--rounds", "1", "--json")
+
+    assert code == 1
+    assert json.loads(out)["leaked_reservations"] == 1
+    assert "3 trades are still in flight" in err
+    assert str(kept) in err
+    assert "--seed 9" in err
+    assert kept.exists()
+
+
+def test_a_long_run_that_never_came_by_a_point_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A point that is never reached tests nothing; short runs cannot reach them all."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    monkeypatch.setattr("tests.crash.run.tempfile.mkdtemp", lambda prefix: str(kept))
+    reached = dict.fromkeys(points.ALL[1:], 5)
+    for count, expected in ((20, 0), (200, 1)):
+        score = _score(rounds=count, reached=reached)
+        monkeypatch.setattr("tests.crash.run.run_rounds", lambda *_plans, _score=score, **_options: _score)
+        kept.mkdir(exist_ok=True)
+        code, _out, err = _run(capsys, "--rounds", str(count))
+
+        assert code == expected
+        assert (points.ALL[0] in err) == bool(expected)
+        assert kept.exists() == bool(expected)
+
+
+def _score(**changes: Any) -> Score:
+    verdict = Verdict(trades=10, succeeded=5, landed=5, violations=())
+    sound = Score(
+        seed=9, rounds=1, crashes=1, faults=0, verdict=verdict, leaks=(), ends=(), reached={points.ALL[0]: 1}, seconds=1.0
+    )
+    return evolve(sound, **changes)
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    code = run(parser.parse_args(words))
+    told = capsys.readouterr()
+    return code, told.out, told.err
