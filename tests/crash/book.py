@@ -67,6 +67,12 @@ class Book:
         with self._lock:
             return [entry.planned for entry in self._entries.values() if not entry.is_settled]
 
+    def last_final(self, count: int) -> list[Planned]:
+        """The newest requests that ended with a SUCCESS or FAILED."""
+        with self._lock:
+            final = [entry.planned for entry in self._entries.values() if any(told.word in FINAL for told in entry.told)]
+        return final[-count:]
+
     def requests(self) -> Iterator[Request]:
         """As the checker wants them."""
         for entry in self._entries.values():

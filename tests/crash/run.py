@@ -7,6 +7,7 @@ resolved; then the checker reads what callers were told, the journal's file and 
 
 import argparse
 import json
+import re
 import secrets
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 from solders.keypair import Keypair
 
+from executor.rpc import trade_executor_pb2 as pb
 from tests.chaos.chain_facts import landings_of_localnet
 from tests.chaos.checker import Kind, Row, Verdict, Word, check
 from tests.crash import points
@@ -35,6 +37,8 @@ from tests.support.settings import QUICK, Place, Section
 
 CHILD = "tests.crash.child"
 SLOT_MS = 50
+ROUGH = ("--skip-rate", "0.05", "--fork-rate", "0.02")
+"""Slots without a block, and blocks that are dropped before they are confirmed, as on mainnet."""
 EXPIRY_SLOTS = 160
 EXPIRY_AFTER_SECONDS = 0.3
 ROUND_SECONDS = 2.5
@@ -43,6 +47,8 @@ LOOK_SECONDS = 0.01
 CALL_SECONDS = 10.0
 RESOLVE_SECONDS = 60.0
 MAX_CALLS = 64
+ASKED_AFTERWARDS = 4
+"""So many of the newest final answers are asked for again in each round."""
 FUNDS = {"USDC": 3_000, "JitoSOL": 15, "RAY": 500, "BONK": 1_000}
 FUNDS_LAMPORTS = 30 * 10**9
 KEPT_LAMPORTS = 20_000_000
@@ -127,8 +133,12 @@ class Arena:
         """Let callers make a request, all at the same time."""
         return [self.pool.submit(self._ask, caller, planned) for _ in range(callers)]
 
+    def look_up(self, caller: Caller, planned: Planned) -> "list[Future[None]]":
+        """Ask for what is known already, both ways: no restart may change it."""
+        get = self.pool.submit(self._note, planned, lambda: caller.get(planned.request_id, seconds=CALL_SECONDS))
+        return [get, *self.ask(caller, planned)]
+
     def _ask(self, caller: Caller, planned: Planned) -> None:
-        asked_after = self.book.answers(planned.request_id)
         request = make_request(
             planned.request_id,
             planned.source,
@@ -138,8 +148,12 @@ class Arena:
             expected_price=planned.expected_price,
             max_slippage_bps=300,
         )
+        self._note(planned, lambda: caller.execute(request, seconds=CALL_SECONDS))
+
+    def _note(self, planned: Planned, call: Callable[[], pb.TradeResult]) -> None:
+        asked_after = self.book.answers(planned.request_id)
         try:
-            self.book.note(planned.request_id, caller.execute(request, seconds=CALL_SECONDS), asked_after=asked_after)
+            self.book.note(planned.request_id, call(), asked_after=asked_after)
         except Refused as refused:
             self.book.note(planned.request_id, refused, asked_after=asked_after)
 
@@ -166,6 +180,7 @@ def _trade(arena: Arena, plan: Round, life: Life, caller: Caller) -> None:
     """Repeat what has no answer, ask for more, and wait for the death."""
     began = time.monotonic()
     calls = [call for planned in arena.book.unsettled() for call in arena.ask(caller, planned)]
+    calls += [call for planned in arena.book.last_final(ASKED_AFTERWARDS) for call in arena.look_up(caller, planned)]
     for planned in plan.requests:
         arena.book.open(planned)
         calls += arena.ask(caller, planned, callers=planned.callers)
@@ -277,7 +292,7 @@ def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: str = 
     """Play these rounds and judge them. What is in the folder afterwards is the caller's."""
     began, rounds = time.monotonic(), 0
     with (
-        start_localnet(slot_ms=SLOT_MS, nodes=len(points.NODES), seed=seed) as chain,
+        start_localnet(slot_ms=SLOT_MS, nodes=len(points.NODES), seed=seed, extra=ROUGH) as chain,
         ThreadPoolExecutor(MAX_CALLS) as pool,
     ):
         amounts = {symbol: whole * 10 ** BY_SYMBOL[symbol].decimals for symbol, whole in FUNDS.items()}
@@ -332,11 +347,24 @@ def run(arguments: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     if problems:
         print(f"journal and logs are kept in {folder}; a request's name begins with its round", file=sys.stderr)
-        print(f"to see them again: scripts/chaos crash --seed {seed} --from-round N-1 --rounds 3", file=sys.stderr)
+        for number in _rounds_of(problems) or [arguments.from_round]:
+            print(f"to see round {number} again: {_replay(seed, number)}", file=sys.stderr)
     else:
         shutil.rmtree(folder)
     _tell(score, as_json=arguments.json)
     return 1 if problems else 0
+
+
+def _rounds_of(problems: Iterable[str]) -> list[int]:
+    """Whose requests are named, or whose daemon."""
+    named = (match for problem in problems for match in re.findall(r"\br(\d+)-|\bround (\d+)\b", problem))
+    return sorted({int(of_request or of_daemon) for of_request, of_daemon in named})
+
+
+def _replay(seed: int, number: int) -> str:
+    """With the round before, whose journal it began with, and the one after, which took up what it has left."""
+    first = max(number - 1, 0)
+    return f"scripts/chaos crash --seed {seed} --from-round {first} --rounds {number - first + 2}"
 
 
 def _unreached(score: Score) -> list[str]:

@@ -68,3 +68,14 @@ def test_what_is_not_known_is_asked_again(answers: list[pb.TradeResult | Refused
         book.note("a", answer, asked_after=book.answers("a"))
 
     assert (book.unsettled() == []) is settled
+
+
+def test_the_newest_final_answers_are_looked_up_again() -> None:
+    """No others: what was refused or is pending may change."""
+    book = Book()
+    for request_id, answer in (("a", SUCCESS), ("b", DENIED), ("c", FAILED), ("d", PENDING), ("e", SUCCESS)):
+        book.open(evolve(PLANNED, request_id=request_id))
+        book.note(request_id, answer, asked_after=0)
+
+    assert [planned.request_id for planned in book.last_final(2)] == ["c", "e"]
+    assert [planned.request_id for planned in book.last_final(9)] == ["a", "c", "e"]

@@ -63,14 +63,16 @@ def test_a_run_that_fails_says_how_to_see_it_again(
     kept = tmp_path / "kept"
     kept.mkdir()
     monkeypatch.setattr("tests.crash.run.tempfile.mkdtemp", lambda prefix: str(kept))
-    monkeypatch.setattr("tests.crash.run.run_rounds", lambda *_plans, **_options: _score(leaks=("3 trades are still in flight",)))
+    monkeypatch.setattr(
+        "tests.crash.run.run_rounds", lambda *_plans, **_options: _score(ends=("the daemon of round 7 ended with exit code 1",))
+    )
     code, out, err = _run(capsys, "--seed", "9", "--rounds", "1", "--json")
 
     assert code == 1
-    assert json.loads(out)["leaked_reservations"] == 1
-    assert "3 trades are still in flight" in err
+    assert json.loads(out)["unexpected_ends"] == 1
+    assert "the daemon of round 7 ended with exit code 1" in err
     assert str(kept) in err
-    assert "--seed 9" in err
+    assert "scripts/chaos crash --seed 9 --from-round 6 --rounds 3" in err
     assert kept.exists()
 
 
