@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
@@ -30,7 +30,7 @@ from tests.chaos.checker import Kind, Row, Verdict, Word, check
 from tests.crash import points
 from tests.crash.book import Book
 from tests.crash.life import STOP_SECONDS, Life, born
-from tests.crash.plan import Planned, Round, plan_round
+from tests.crash.plan import KEEPS_IN_FLIGHT, Planned, Round, plan_round
 from tests.support.callers import Caller, Refused, make_request
 from tests.support.localnet import BY_SYMBOL, Localnet, start_localnet
 from tests.support.settings import QUICK, Place, Section
@@ -46,6 +46,8 @@ ROUND_SECONDS = 2.5
 LOOK_SECONDS = 0.01
 CALL_SECONDS = 10.0
 RESOLVE_SECONDS = 60.0
+OPEN_TRADES = 3
+"""So many at least are left behind for a recovery that is to be interrupted."""
 MAX_CALLS = 64
 ASKED_AFTERWARDS = 4
 """So many of the newest final answers are asked for again in each round."""
@@ -162,8 +164,17 @@ class Arena:
 
 
 def play(arena: Arena, plan: Round) -> None:
+    """One round; in a round of the recovery a life before it leaves trades that have to be taken up."""
+    if plan.point in points.RECOVERY:
+        first = evolve(plan, point="before sending again", count=OPEN_TRADES, faults=(KEEPS_IN_FLIGHT,))
+        _live(arena, first, name=f"{plan.number}-before")
+        plan = evolve(plan, requests=())
+    _live(arena, plan, name=str(plan.number))
+
+
+def _live(arena: Arena, plan: Round, *, name: str) -> None:
     """One life of the daemon, from what the one before it has left to its death."""
-    with _faults(arena, plan), arena.life(str(plan.number), point=plan.point, count=plan.count) as life:
+    with _faults(arena, plan), arena.life(name, point=plan.point, count=plan.count) as life:
         if plan.point == points.AT_START:
             time.sleep(plan.after_seconds)
             life.kill()
