@@ -102,7 +102,7 @@ async def _prepare(life: Life, nursery: trio.Nursery, ticket: Ticket) -> Signed:
         nursery.start_soon(_check_balances, life, ticket, affordable)
         simulated = await _ask_until_good(life, affordable=affordable)
         with life.stage(Stage.SIGN):
-            line.gate.require_pass(order.request_id)
+            line.gate.require_pass(life.order.request_id)
             signed = sign(simulated, signer=line.signer, blockhash=line.blockhashes.current())
         with life.stage(Stage.JOURNAL):
             await life.sign(signed, needs=ticket.needs)
