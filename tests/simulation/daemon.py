@@ -1,0 +1,265 @@
+"""The real daemon in the simulated world: started, called, stopped, killed at any step of any of its tasks, and started again."""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+from attrs import define, field
+from solders.keypair import Keypair
+
+from executor.config import Config, load
+from executor.desk import Desk
+from executor.localnet.jupiter import BASE_PATH
+from executor.supervisor import Daemon, Surroundings, assemble
+from executor.wallet.signer import KeypairSigner
+from tests.simulation.clock import nap
+from tests.simulation.disk import Disk
+from tests.simulation.life import Life
+from tests.simulation.transport import Wires
+from tests.simulation.watchful_log import WatchfulLog
+from tests.simulation.world import JUPITER_HOST, World
+from tests.support.settings import Place
+
+DATA = "data"
+MAX_DOWN_SECONDS = 4.0
+MAX_LONG_DOWN_SECONDS = 150.0
+LONG_DOWN_RATE = 0.15
+SOON_RATE = 0.3
+"""Lives that end before or shortly after the daemon is ready."""
+SOON_STEPS = 400
+FAILING_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class Cut(Exception):
+    """Nobody answers: the daemon is down, or died before it answered."""
+
+
+class Door:
+    """Stands for the gRPC server: callers reach the desk while it is open."""
+
+    async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be open."""
+        task_status.started("simulated")
+        await trio.sleep_forever()
+
+    async def drain(self, grace_seconds: float) -> bool:
+        """Answers take no time here: nothing is owed."""
+        return True
+
+
+class Reaper(trio.abc.Instrument):
+    """Counts the steps of the daemon's tasks, and kills it at one of them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[trio.lowlevel.Task] = set()
+        self._steps_left = 0
+        self._life: Life | None = None
+
+    @contextmanager
+    def watching(self, life: Life, steps: int) -> Iterator[None]:
+        """Take the current task and all that it starts for the daemon; 0 steps: it is not killed."""
+        self._tasks = {trio.lowlevel.current_task()}
+        self._life, self._steps_left = life, steps
+        try:
+            yield
+        finally:
+            self._tasks = set()
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        """Children are the daemon's as well."""
+        nursery = task.parent_nursery
+        if nursery is not None and nursery.parent_task in self._tasks:
+            self._tasks.add(task)
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        """Forget it."""
+        self._tasks.discard(task)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        if self._steps_left and task in self._tasks:
+            self._steps_left -= 1
+            if self._steps_left == 0 and self._life is not None:
+                self._life.strike("step")
+
+
+@define(kw_only=True, eq=False)
+class Keeper:
+    """Keeps a daemon running, as systemd would, and is where callers find it."""
+
+    world: World
+    folder: Path
+    seed: str
+    reaper: Reaper
+    wallet: Keypair
+    bugs: list[str] = field(factory=list)
+    """What the daemon called a bug of its own, and what made it fall over."""
+    daemon: Daemon | None = None
+    """While it takes calls."""
+    life: Life = field(factory=lambda: Life(0))
+    may_die: bool = True
+    disk_fails: bool = False
+    _rng: random.Random = field(init=False)
+    _calls: set[trio.CancelScope] = field(factory=set)
+    _scope: trio.CancelScope = field(factory=trio.CancelScope)
+    _disk: Disk | None = None
+    _open: trio.Event = field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self._rng = random.Random(f"{self.seed} keeper")
+
+    async def run(self) -> None:
+        """Start the daemon again and again, until cancelled."""
+        directory = self.folder / "life-0"
+        while True:
+            self.life = Life(self.life.number + 1, strike=self._strike)
+            await self._live(directory)
+            if self.life.over:
+                directory = self.folder / f"life-{self.life.number}"
+            await nap(self._down_seconds())
+
+    async def call(self, ask: Callable[[Desk], Awaitable[T]]) -> T:
+        """Ask the desk. Raises Cut when there is no answer, whatever became of the question; what the desk raises comes through."""
+        daemon, life = self.daemon, self.life
+        if daemon is None or life.over:
+            raise Cut
+        with trio.CancelScope() as scope:
+            self._calls.add(scope)
+            try:
+                return await self._answer(daemon, life, ask)
+            finally:
+                self._calls.discard(scope)
+        raise Cut
+
+    async def _answer(self, daemon: Daemon, life: Life, ask: Callable[[Desk], Awaitable[T]]) -> T:
+        try:
+            answer = await ask(daemon.desk)
+        except Exception:
+            if life.over:
+                raise Cut from None
+            raise
+        if life.over:
+            raise Cut
+        return answer
+
+    async def until_open(self) -> Daemon:
+        """Wait until the daemon takes calls."""
+        while self.daemon is None:
+            await self._open.wait()
+        return self.daemon
+
+    def stop(self) -> None:
+        """Ask it to end in good order, as SIGTERM does."""
+        if self.daemon is not None:
+            self.world.chronicle.fault("stop", self.life.number)
+            self.daemon._stopping.set()
+
+    async def fail_disk(self) -> None:
+        """Let the disk fail now and then, until cancelled."""
+        while rate := self.world.climate.disk_failures:
+            await trio.sleep(self._rng.expovariate(rate))
+            self.disk_fails = True
+            self.world.chronicle.fault("disk-fails")
+            await trio.sleep(self._rng.uniform(0.0, FAILING_SECONDS))
+            self.disk_fails = False
+            self.world.chronicle.note("disk-works")
+
+    async def stop_now_and_then(self) -> None:
+        """Restart it in good order now and then, until cancelled."""
+        while rate := self.world.climate.stops:
+            await trio.sleep(self._rng.expovariate(rate))
+            self.stop()
+
+    # --- one life ---
+
+    async def _live(self, directory: Path) -> None:
+        life = self.life
+        self._disk = Disk(
+            directory=directory,
+            life=life,
+            chronicle=self.world.chronicle,
+            rng=random.Random(f"{self.seed} disk {life.number}"),
+            climate=lambda: self.world.climate,
+            failing=lambda: self.disk_fails,
+        )
+        self._scope = trio.CancelScope()
+        with self.reaper.watching(life, self._fatal_step()), self._scope:
+            try:
+                await self._run_daemon(directory, life)
+            except Exception as error:  # noqa: BLE001 - a daemon that falls over is what we are looking for
+                if not life.over:
+                    self.bugs.append(f"the daemon fell over: {error!r}")
+                    self._strike("bug")
+        self.daemon = None
+        self._open = trio.Event()
+
+    async def _run_daemon(self, directory: Path, life: Life) -> None:
+        seed = f"{self.seed} life {life.number}"
+        surroundings = Surroundings(
+            environment={},
+            now_ns=self.world.clock.now_ns,
+            rng=random.Random(seed),
+            log=WatchfulLog(life, self.bugs),
+            transport=Wires(self.world, life, seed),
+            run_commit=self._disk.run_commit if self._disk else None,  # type: ignore[arg-type]
+        )
+        daemon = assemble(self._config(directory), signer=KeypairSigner(self.wallet), surroundings=surroundings)
+        daemon.server = Door()
+        try:
+            await daemon.live(on_ready=lambda _address: self._ready(daemon, life))
+        finally:
+            if not life.over:
+                self.daemon = None
+            with trio.CancelScope(shield=True):
+                await daemon.aclose()
+
+    def _ready(self, daemon: Daemon, life: Life) -> None:
+        if not life.over:
+            self.world.chronicle.note("ready", life.number)
+            self.daemon = daemon
+            self._open.set()
+
+    def _config(self, directory: Path) -> Config:
+        hosts = tuple(f"http://{host}" for host in self.world.endpoints if host != JUPITER_HOST)
+        place = Place(folder=directory, nodes=hosts, jupiter=f"http://{JUPITER_HOST}{BASE_PATH}")
+        text = place.config_text(
+            daemon={"data_directory": str(directory), "drain_timeout_seconds": 5.0},
+            solana={"blockhash_refresh_seconds": 1.0, "skip_preflight": not self.world.climate.preflight},
+            confirmation={"poll_initial_seconds": 0.1, "poll_max_seconds": 1.0, "resend_seconds": 2.0},
+            retry={"initial_delay_seconds": 0.1},
+        )
+        return load(text, environment={}, source="simulated")
+
+    # --- its end ---
+
+    def _fatal_step(self) -> int:
+        mean = self.world.climate.crash_steps
+        if not mean or not self.may_die:
+            return 0
+        if self._rng.random() < SOON_RATE:
+            return self._rng.randint(1, SOON_STEPS)
+        return 1 + round(self._rng.expovariate(1 / mean))
+
+    def _down_seconds(self) -> float:
+        longest = MAX_LONG_DOWN_SECONDS if self._rng.random() < LONG_DOWN_RATE else MAX_DOWN_SECONDS
+        return self._rng.uniform(0.05, longest)
+
+    def _strike(self, why: str) -> None:
+        """Kill it: void all that it does from now on, keep what its disk holds, and let it unwind unheard."""
+        life = self.life
+        if life.over or (not self.may_die and why != "bug"):
+            return
+        life.ended.set()
+        left = self._disk.leave(self.folder / f"life-{life.number}") if self._disk else "nothing"
+        self.world.chronicle.crashes += 1
+        self.world.chronicle.note("crash", life.number, why, left)
+        self.daemon = None
+        self._open = trio.Event()
+        for scope in self._calls:
+            scope.cancel()
+        self._scope.cancel()

@@ -1,0 +1,160 @@
+"""One history: a world, a daemon in it that is killed and started again, and its callers; then the judgement.
+
+Everything in it follows from its seed and the number of its trades: run twice, it is the same, byte for byte.
+"""
+
+import gc
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+import trio.testing
+from attrs import define, field, frozen
+from solders.keypair import Keypair
+
+from executor.supervisor import Daemon
+from tests.simulation.callers import Asked, Callers
+from tests.simulation.chronicle import Chronicle
+from tests.simulation.climate import Climate, draw
+from tests.simulation.clock import nap
+from tests.simulation.daemon import Keeper, Reaper
+from tests.simulation.judge import Judgement, judge
+from tests.simulation.workload import Plan, plans
+from tests.simulation.world import World
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - where there is a disk in memory; each history has a directory of its own there
+SETTLING_SECONDS = 900.0
+"""How long after all troubles have ended a trade may still be open; far more than two lives of a blockhash."""
+LOOK_SECONDS = 1.0
+FORGET_SECONDS = 65.0
+"""After which the books of what was reserved hold nothing."""
+
+
+@frozen(kw_only=True)
+class HistorySeed:
+    """What a history follows from."""
+
+    seed: int
+    number: int
+    trades: int
+
+    @property
+    def text(self) -> str:
+        """For what is derived from it."""
+        return f"{self.seed} {self.number}"
+
+
+@frozen(kw_only=True)
+class HistoryResult:
+    """How it went."""
+
+    of: HistorySeed
+    climate: Climate
+    digest: str
+    crashes: int
+    faults: int
+    judgement: Judgement
+    lines: tuple[str, ...] = ()
+
+
+@define(kw_only=True, eq=False)
+class _History:
+    of: HistorySeed
+    climate: Climate
+    chronicle: Chronicle
+    folder: Path
+    asked: dict[str, Asked] = field(factory=dict)
+    judgement: Judgement | None = None
+
+    async def run(self, reaper: Reaper) -> None:
+        seed = self.of.text
+        wallet = Keypair.from_seed(random.Random(f"{seed} wallet").randbytes(32))
+        world = World(climate=self.climate, seed=seed, chronicle=self.chronicle, wallet=wallet)
+        keeper = Keeper(world=world, folder=self.folder, seed=seed, reaper=reaper, wallet=wallet)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.run)
+            nursery.start_soon(keeper.run)
+            async with trio.open_nursery() as troubles:
+                troubles.start_soon(keeper.fail_disk)
+                troubles.start_soon(keeper.stop_now_and_then)
+                await self._trade(keeper)
+                troubles.cancel_scope.cancel()
+            keeper.disk_fails = keeper.may_die = False
+            world.calm()
+            daemon = await self._settle(keeper)
+            self.judgement = judge(
+                asked=list(self.asked.values()), world=world, keeper=keeper, daemon=daemon, chronicle=self.chronicle
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _trade(self, keeper: Keeper) -> None:
+        await nap(5.0)
+        async with trio.open_nursery() as callers:
+            for plan in plans(self.of.text, self.climate, self.of.trades):
+                await nap(plan.after_seconds)
+                callers.start_soon(self._call(plan, keeper).run)
+
+    def _call(self, plan: Plan, keeper: Keeper) -> Callers:
+        asked = self.asked[plan.request.request_id] = Asked(plan.request)
+        return Callers(plan=plan, keeper=keeper, asked=asked)
+
+    async def _settle(self, keeper: Keeper) -> Daemon:
+        """Wait until nothing is open any more, or too long."""
+        with trio.move_on_after(SETTLING_SECONDS):
+            while True:
+                daemon = await keeper.until_open()
+                if not daemon.desk.in_flight():
+                    break
+                await nap(LOOK_SECONDS)
+        await nap(FORGET_SECONDS)
+        return await keeper.until_open()
+
+
+def run_history(of: HistorySeed, *, keep_lines: bool = False, climate: Climate | None = None) -> HistoryResult:
+    """Run it."""
+    climate = climate or draw(random.Random(f"{of.text} climate"))
+    chronicle = Chronicle(keep=keep_lines)
+    reaper = Reaper()
+    with _folder() as folder, _deterministic(of.text):
+        history = _History(of=of, climate=climate, chronicle=chronicle, folder=folder)
+        trio.run(history.run, reaper, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[reaper])
+    assert history.judgement is not None
+    return HistoryResult(
+        of=of,
+        climate=climate,
+        digest=chronicle.digest(),
+        crashes=chronicle.crashes,
+        faults=chronicle.faults.total(),
+        judgement=history.judgement,
+        lines=tuple(chronicle.lines),
+    )
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _deterministic(seed: str) -> Iterator[None]:
+    """Let trio order each batch of tasks by a seed, as it does under Hypothesis; and no collector run in between."""
+    run = trio._core._run
+    allowed, gc_was_on = run._ALLOW_DETERMINISTIC_SCHEDULING, gc.isenabled()
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    run._r.seed(f"{seed} schedule")
+    gc.disable()
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]
+        if gc_was_on:
+            gc.enable()
+        gc.collect()

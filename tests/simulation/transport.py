@@ -1,0 +1,265 @@
+"""What carries the daemon's calls in place of sockets: a wire with delays, losses and lies, whose other end is the localnet's core.
+
+Faults end as on the localnet's real server (`carriage`): a call is carried out or not, its answer comes whole, halved, replaced or
+never. A request that has left arrives, whatever becomes of the one who sent it.
+"""
+
+import random
+import zlib
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+import trio
+from attrs import define, frozen
+
+from executor.faults import TransportKind
+from executor.localnet.carriage import Carriage, Ending, carriage
+from executor.localnet.faults import (
+    DroppedBlock,
+    DuplicateLanding,
+    Fault,
+    Garbage,
+    Hang,
+    Latency,
+    LateLanding,
+    LostSend,
+    Order,
+    Reset,
+    RpcFault,
+    Status,
+    Truncated,
+)
+from executor.localnet.http import HttpReply
+from executor.localnet.http import HttpRequest as WireRequest
+from executor.localnet.node import Exchange
+from executor.network.transport import Failure, HttpAnswer, HttpRequest, Origin
+from tests.simulation.climate import Rates
+from tests.simulation.clock import nap
+from tests.simulation.life import Life
+from tests.simulation.world import JUPITER_HOST, Endpoint, Late, World
+
+SEND = "sendTransaction"
+ANSWER_DELAY_RATE = 0.3
+"""The other answers come at once: the time of the way there stands for both."""
+MAX_SLOW_SECONDS = 3.0
+MAX_DUPLICATE_SECONDS = 8.0
+LAST_MOMENT_SLOTS = (135, 175)
+"""Around the slot of the last valid block, with some slots skipped."""
+
+_NODE_ERRORS = ((-32005, "Node is behind by 42 slots"), (-32603, "Internal error"), (-32004, "Block not available for slot"))
+_JUPITER_ERRORS = (
+    (400, '{"error":"Could not find any route","errorCode":"COULD_NOT_FIND_ANY_ROUTE"}'),
+    (422, '{"error":"failed to get swap and account metas","errorCode":"FAILED_TO_GET_SWAP_AND_ACCOUNT_METAS"}'),
+    (500, "upstream connect error"),
+)
+
+
+@frozen
+class Fate:
+    """What becomes of one call."""
+
+    plan: Carriage = Carriage()
+    core: Fault | None = None
+    """What the node does wrong with it."""
+    repeated_after_seconds: float | None = None
+    """The request is carried out once more, later."""
+    refused: bool = False
+    """There is no connection."""
+
+
+_FINE = Fate()
+
+
+@define(kw_only=True, eq=False)
+class SimulatedTransport:
+    """One endpoint's connections in one life of the daemon."""
+
+    endpoint: Endpoint
+    world: World
+    life: Life
+    headers: Mapping[str, str]
+    rng: random.Random
+
+    async def exchange(self, request: HttpRequest) -> HttpAnswer | Failure:
+        """Carry a request there and its answer back."""
+        if self.life.over:
+            await trio.sleep_forever()  # the dead send nothing
+        exchange = self.endpoint.face.read(self._wire_request(request))
+        assert isinstance(exchange, Exchange)
+        operation = exchange.operations[0] if exchange.operations else request.target
+        fate = self._fate(operation)
+        if fate.refused:
+            await nap(self.rng.uniform(*self.world.climate.latency_seconds))
+            return Failure(TransportKind.CONNECT, "ECONNREFUSED")
+        self._leave(exchange, fate)
+        if operation == SEND and self.rng.random() < self.world.climate.crash_at_send:
+            self.life.strike("send")
+        await self._travel(exchange, fate)
+        reply = self._carry_out(exchange, operation, fate)
+        if self.life.over:
+            await trio.sleep_forever()
+        if self.rng.random() < ANSWER_DELAY_RATE:
+            await nap(self.rng.uniform(*self.world.climate.latency_seconds))
+        return await self._ended(reply, fate.plan)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    # --- the way there ---
+
+    def _wire_request(self, request: HttpRequest) -> WireRequest:
+        parts = urlsplit(request.target)
+        return WireRequest(
+            method=request.method,
+            path=parts.path,
+            query=dict(parse_qsl(parts.query)),
+            headers=self.headers,
+            body=request.body or b"",
+        )
+
+    def _leave(self, exchange: Exchange, fate: Fate) -> None:
+        if fate.repeated_after_seconds is not None:
+            self.world.deliver(Late(trio.current_time() + fate.repeated_after_seconds, self.endpoint, exchange))
+
+    async def _travel(self, exchange: Exchange, fate: Fate) -> None:
+        began = trio.current_time()
+        seconds = fate.plan.delay_seconds or self.rng.uniform(*self.world.climate.latency_seconds)
+        try:
+            await nap(seconds)
+        except trio.Cancelled:
+            if fate.plan.executed:
+                self.world.deliver(Late(began + seconds, self.endpoint, exchange))
+            raise
+
+    def _carry_out(self, exchange: Exchange, operation: str, fate: Fate) -> HttpReply:
+        if not fate.plan.executed:
+            return fate.plan.replacement or HttpReply(status=200)
+        if fate.core is not None:
+            self.world.localnet.faults.order(Order(fault=fate.core, target=self.endpoint.face.target, operation=operation))
+        reply = exchange.answer()
+        self.world.chronicle.note(
+            "wire", self.life.number, self.endpoint.host, operation, reply.status, zlib.crc32(reply.body)
+        )
+        return fate.plan.replacement or reply
+
+    # --- the way back ---
+
+    async def _ended(self, reply: HttpReply, plan: Carriage) -> HttpAnswer | Failure:
+        if plan.ending is Ending.HANG:
+            await trio.sleep_forever()
+        if plan.ending is Ending.RESET:
+            return Failure(TransportKind.RESET, "ECONNRESET")
+        if plan.ending is Ending.CUT:
+            return Failure(TransportKind.PROTOCOL, "broken off")
+        body = reply.body[: len(reply.body) // 2] if plan.halved else reply.body
+        return HttpAnswer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, body)
+
+    # --- what goes wrong ---
+
+    def _fate(self, operation: str) -> Fate:
+        climate, rng = self.world.climate, self.rng
+        kind = self.endpoint.trouble or _drawn(climate.jupiter_wire if self._is_jupiter else climate.node_wire, rng)
+        core = _send_fault(_drawn(climate.send, rng), rng) if operation == SEND and climate.send else None
+        slow = rng.random() < climate.slow_rate
+        if kind is None and core is None and not slow:
+            return _FINE
+        if core is not None:
+            self.world.chronicle.fault(core.kind, self.endpoint.host)
+        if slow:
+            self.world.chronicle.fault("slow", self.endpoint.host, operation)
+        delay = [Latency(seconds=rng.uniform(0.1, MAX_SLOW_SECONDS))] if slow else []
+        if kind is None:
+            return Fate(carriage(delay), core)
+        self.world.chronicle.fault(kind, self.endpoint.host, operation)
+        if kind == "refused":
+            return Fate(refused=True)
+        if kind == "duplicate":
+            return Fate(carriage(delay), core, repeated_after_seconds=rng.uniform(0.0, MAX_DUPLICATE_SECONDS))
+        if kind == "rpc-error" and not self._is_jupiter:
+            code, message = rng.choice(_NODE_ERRORS)
+            return Fate(carriage(delay), RpcFault(code=code, message=message))
+        return Fate(carriage([*delay, self._wire_fault(kind)]), core)
+
+    @property
+    def _is_jupiter(self) -> bool:
+        return self.endpoint.host == JUPITER_HOST
+
+    def _wire_fault(self, kind: str) -> Fault:
+        rng = self.rng
+        match kind:
+            case "lost-request":
+                return Hang(executed=False)
+            case "lost-answer":
+                return Hang(executed=True)
+            case "reset-before":
+                return Reset(executed=False)
+            case "reset-after":
+                return Reset(executed=True)
+            case "truncated":
+                return Truncated()
+            case "cut":
+                return Truncated(cut=True)
+            case "garbage":
+                return Garbage()
+            case "status-429":
+                return Status(status=429, headers=rng.choice(({}, {"retry-after": "1"})))
+            case "status-5xx":
+                return Status(status=rng.choice((500, 502, 503, 504)))
+            case "rpc-error":
+                status, body = rng.choice(_JUPITER_ERRORS)
+                return Status(status=status, body=body)
+            case _:
+                raise AssertionError(kind)
+
+
+def _drawn(rates: Rates, rng: random.Random) -> str | None:
+    """At most one kind, by its rate."""
+    if not rates:
+        return None
+    left = rng.random()
+    for kind, rate in rates.items():
+        left -= rate
+        if left < 0:
+            return kind
+    return None
+
+
+def _send_fault(kind: str | None, rng: random.Random) -> Fault | None:
+    match kind:
+        case None:
+            return None
+        case "lost-send":
+            return LostSend()
+        case "late-landing":
+            return LateLanding(slots=rng.randint(1, 20))
+        case "very-late-landing":
+            return LateLanding(slots=rng.randint(20, 140))
+        case "last-moment-landing":
+            return LateLanding(slots=rng.randint(*LAST_MOMENT_SLOTS))
+        case "duplicate-landing":
+            return DuplicateLanding(slots=rng.randint(0, 20))
+        case "dropped-block":
+            return DroppedBlock()
+        case "dropped-block-requeued":
+            return DroppedBlock(requeue=True)
+        case _:
+            raise AssertionError(kind)
+
+
+@frozen
+class Wires:
+    """Makes the transports of one life; a MakeTransport."""
+
+    world: World
+    life: Life
+    seed: str
+
+    def __call__(self, origin: Origin, *, headers: Mapping[str, str], max_body_bytes: int) -> SimulatedTransport:
+        """Connect to an endpoint of the world by its host."""
+        return SimulatedTransport(
+            endpoint=self.world.endpoints[origin.host],
+            world=self.world,
+            life=self.life,
+            headers=dict(headers),
+            rng=random.Random(f"{self.seed} wire {origin.host}"),
+        )
