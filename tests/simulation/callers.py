@@ -25,10 +25,10 @@ _WORDS = {OutcomeStatus.SUCCESS: Word.SUCCESS, OutcomeStatus.FAILED: Word.FAILED
 
 @define(eq=False)
 class Asked:
-    """One request_id and everything that was said of it, with what each call asked for."""
+    """One request_id and everything that was said of it, with what each call asked for: None, where it asked by the id."""
 
     request: TradeRequest
-    calls: list[tuple[TradeRequest, Told]] = field(factory=list)
+    calls: list[tuple[TradeRequest | None, Told]] = field(factory=list)
 
 
 def told_of(answer: Outcome | TradeError | None) -> Told:
@@ -75,6 +75,12 @@ class Callers:
             await nap(rng.uniform(0.0, 5.0))
             await self._call("execute", request, lambda desk: desk.execute(request))
 
+    async def look_back(self) -> None:
+        """Ask what became of it, when everything is over."""
+        request = self.plan.request
+        if self.asked.calls:
+            await self._call("find", request, lambda desk: desk.find(request.request_id))
+
     async def _ask_until_known(self, request: TradeRequest, rng: random.Random) -> None:
         impatient = rng.random() < self.keeper.world.climate.callers_impatient
         gives_up = rng.random() < 0.05
@@ -114,8 +120,10 @@ class Callers:
                 answer = error
             except Cut:
                 await nap(0.0)
+        if answer is None and self._rng.random() < 0.9:
+            await self.keeper.until_open()
         told = evolve(told_of(answer), asked_after=asked_after)
         note = self.keeper.world.chronicle.note
         note("told", kind, request.request_id, told.word, told.code, told.signature, told.executed_amount, told.slot)
-        self.asked.calls.append((request, told))
+        self.asked.calls.append((None if kind == "find" else request, told))
         return told

@@ -108,8 +108,12 @@ def _forky(c: Climate, rng: random.Random) -> Climate:
 
 
 def _congested(c: Climate, rng: random.Random) -> Climate:
-    names = ("lost-send", "late-landing", "very-late-landing", "duplicate-landing", "dropped-block", "dropped-block-requeued")
-    return evolve(c, send={name: rng.uniform(0.0, 0.05) for name in names})
+    names = ("lost-send", "late-landing", "very-late-landing", "duplicate-landing")
+    forks = ("dropped-block", "dropped-block-requeued")  # each takes the transactions of its whole block back
+    return evolve(
+        c,
+        send={**{name: rng.uniform(0.0, 0.05) for name in names}, **{name: rng.uniform(0.0, 0.004) for name in forks}},
+    )
 
 
 def _lost(c: Climate, rng: random.Random) -> Climate:

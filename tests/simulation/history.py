@@ -30,8 +30,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - where there is a disk in memory; each 
 SETTLING_SECONDS = 900.0
 """How long after all troubles have ended a trade may still be open; far more than two lives of a blockhash."""
 LOOK_SECONDS = 1.0
-FORGET_SECONDS = 65.0
-"""After which the books of what was reserved hold nothing."""
+REST_SECONDS = 3.0
+"""For what was told last to be written down."""
 
 
 @frozen(kw_only=True)
@@ -67,7 +67,7 @@ class _History:
     climate: Climate
     chronicle: Chronicle
     folder: Path
-    asked: dict[str, Asked] = field(factory=dict)
+    callers: list[Callers] = field(factory=list)
     judgement: Judgement | None = None
 
     async def run(self, reaper: Reaper) -> None:
@@ -86,9 +86,11 @@ class _History:
             keeper.disk_fails = keeper.may_die = False
             world.calm()
             daemon = await self._settle(keeper)
-            self.judgement = judge(
-                asked=list(self.asked.values()), world=world, keeper=keeper, daemon=daemon, chronicle=self.chronicle
-            )
+            for callers in self.callers:
+                await callers.look_back()
+            asked = [callers.asked for callers in self.callers]
+            self.judgement = judge(asked=asked, world=world, keeper=keeper, daemon=daemon, chronicle=self.chronicle)
+            world.end()
             nursery.cancel_scope.cancel()
 
     async def _trade(self, keeper: Keeper) -> None:
@@ -99,8 +101,9 @@ class _History:
                 callers.start_soon(self._call(plan, keeper).run)
 
     def _call(self, plan: Plan, keeper: Keeper) -> Callers:
-        asked = self.asked[plan.request.request_id] = Asked(plan.request)
-        return Callers(plan=plan, keeper=keeper, asked=asked)
+        callers = Callers(plan=plan, keeper=keeper, asked=Asked(plan.request))
+        self.callers.append(callers)
+        return callers
 
     async def _settle(self, keeper: Keeper) -> Daemon:
         """Wait until nothing is open any more, or too long."""
@@ -110,7 +113,7 @@ class _History:
                 if not daemon.desk.in_flight():
                     break
                 await nap(LOOK_SECONDS)
-        await nap(FORGET_SECONDS)
+        await nap(REST_SECONDS)
         return await keeper.until_open()
 
 

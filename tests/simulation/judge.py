@@ -77,11 +77,12 @@ def _contents(asked: Iterable[Asked], rows: Iterable[Row]) -> tuple[list[Request
         if len(amounts) > 1:
             mixed.append(f"request {one.request.request_id} was accepted with several contents")
         amount = min(amounts)
-        told: list[Told] = [said for request, said in one.calls if request.in_amount == amount]
+        # Who asks by the id alone is told of whatever was taken under it.
+        told: list[Told] = [said for request, said in one.calls if request is None or request.in_amount == amount]
         swap = Swap(input_mint=one.request.input_mint, output_mint=one.request.output_mint, in_amount=amount)
         requests.append(Request(request_id=one.request.request_id, swap=swap, told=tuple(told)))
         for request, said in one.calls:
-            if request.in_amount != amount and said.word not in (Word.REFUSED, Word.NOTHING):
+            if request is not None and request.in_amount != amount and said.word not in (Word.REFUSED, Word.NOTHING):
                 mixed.append(f"request {request.request_id} with other content was told {said.word}")
     return requests, mixed
 

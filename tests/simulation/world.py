@@ -113,6 +113,10 @@ class World:
             node.lag_slots = 0
         self.chronicle.note("calm")
 
+    def end(self) -> None:
+        """Nothing arrives any more."""
+        self._nursery = None
+
     def deliver(self, late: Late) -> None:
         """Let a message arrive that nobody waits for any more."""
         if self._nursery is not None:
