@@ -73,6 +73,17 @@ class Book:
             final = [entry.planned for entry in self._entries.values() if any(told.word in FINAL for told in entry.told)]
         return final[-count:]
 
+    def last_refused(self, count: int) -> list[Planned]:
+        """The newest requests of which nothing but refusals is known."""
+        words = {Word.REFUSED, Word.NOTHING}
+        with self._lock:
+            refused = [
+                entry.planned
+                for entry in self._entries.values()
+                if entry.is_settled and all(told.word in words for told in entry.told)
+            ]
+        return refused[-count:]
+
     def requests(self) -> Iterator[Request]:
         """As the checker wants them."""
         for entry in self._entries.values():

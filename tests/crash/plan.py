@@ -30,7 +30,16 @@ FAULTS: tuple[Mapping[str, object], ...] = (
     {"kind": "truncated", "operation": "getTransaction", "count": 2},
     {"kind": "status", "operation": "getMultipleAccounts", "status": 429, "count": 2},
     {"kind": "latency", "operation": "simulateTransaction", "seconds": 0.1, "count": 3},
+    {"kind": "truncated", "operation": "sendTransaction", "cut": True, "count": 3},
+    {"kind": "rpc-error", "operation": "sendTransaction", "code": -32005, "count": 3},
+    {"kind": "hang", "operation": "getSignatureStatuses", "count": 2},
+    {"kind": "reset", "operation": "getTransaction", "executed": True, "count": 3},
+    {"kind": "lag", "target": "node:node-1", "slots": 12, "count": None},
+    {"kind": "status", "target": "node:node-0", "status": 503, "count": None},
+    {"kind": "status", "status": 503, "count": 20},
+    {"kind": "stale-quote", "target": "jupiter", "bps": 400, "count": 3},
 )
+"""Of both nodes, unless one is named."""
 KEEPS_IN_FLIGHT: Mapping[str, object] = {"kind": "lost-send", "count": None}
 """Nothing lands: for drains that must not end early, and for expiries."""
 
@@ -45,6 +54,7 @@ class Planned:
     amount: int
     """Raw."""
     expected_price: float = 0.0
+    max_slippage_bps: int = 300
     callers: int = 1
 
 
@@ -70,7 +80,7 @@ def plan_round(seed: int, number: int) -> Round:
     point = _point(seed, number)
     rng = random.Random(f"round {seed} {number}")  # noqa: S311 - repeatable on purpose
     drains, expires = point in points.DRAIN, point in points.EXPIRING
-    faults = [rng.choice(FAULTS)] if rng.random() < 0.6 else []
+    faults = rng.sample(FAULTS, rng.choice((0, 0, 1, 1, 2)))
     return Round(
         number=number,
         point=point,
@@ -113,5 +123,7 @@ def _planned(
         target=target,
         amount=BASE_AMOUNTS[source] + addition,
         expected_price=expected_price,
+        # Without any leeway a swap reverts as soon as another one lands between its simulation and itself.
+        max_slippage_bps=rng.choice((300, 300, 0)),
         callers=rng.choice((1, 1, 2, 3)),
     )

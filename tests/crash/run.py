@@ -51,6 +51,8 @@ OPEN_TRADES = 3
 MAX_CALLS = 64
 ASKED_AFTERWARDS = 4
 """So many of the newest final answers are asked for again in each round."""
+ASKED_AGAIN = 1
+"""And so many of the newest that were refused are asked anew: they begin another life."""
 FUNDS = {"USDC": 3_000, "JitoSOL": 15, "RAY": 500, "BONK": 1_000}
 FUNDS_LAMPORTS = 30 * 10**9
 KEPT_LAMPORTS = 20_000_000
@@ -148,7 +150,7 @@ class Arena:
             0,
             amount_lamports=planned.amount,
             expected_price=planned.expected_price,
-            max_slippage_bps=300,
+            max_slippage_bps=planned.max_slippage_bps,
         )
         self._note(planned, lambda: caller.execute(request, seconds=CALL_SECONDS))
 
@@ -192,6 +194,7 @@ def _trade(arena: Arena, plan: Round, life: Life, caller: Caller) -> None:
     began = time.monotonic()
     calls = [call for planned in arena.book.unsettled() for call in arena.ask(caller, planned)]
     calls += [call for planned in arena.book.last_final(ASKED_AFTERWARDS) for call in arena.look_up(caller, planned)]
+    calls += [call for planned in arena.book.last_refused(ASKED_AGAIN) for call in arena.ask(caller, planned)]
     for planned in plan.requests:
         arena.book.open(planned)
         calls += arena.ask(caller, planned, callers=planned.callers)
@@ -216,7 +219,7 @@ def _done(calls: "Sequence[Future[None]]") -> bool:
 def _faults(arena: Arena, plan: Round) -> Iterator[None]:
     """Order a round's faults; count those that struck, and withdraw the rest."""
     for fault in plan.faults:
-        arena.chain.order(target="node", **fault)  # type: ignore[arg-type]  # a fault's fields are what `order` takes
+        arena.chain.order(**{"target": "node", **fault})  # type: ignore[arg-type]  # a fault's fields are what `order` takes
     try:
         yield
     finally:
@@ -306,8 +309,7 @@ def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: str = 
         start_localnet(slot_ms=SLOT_MS, nodes=len(points.NODES), seed=seed, extra=ROUGH) as chain,
         ThreadPoolExecutor(MAX_CALLS) as pool,
     ):
-        amounts = {symbol: whole * 10 ** BY_SYMBOL[symbol].decimals for symbol, whole in FUNDS.items()}
-        wallet = chain.new_wallet(lamports=FUNDS_LAMPORTS, tokens=amounts)
+        wallet = _funded_wallet(chain)
         place = Place(folder=folder, nodes=chain.nodes, jupiter=chain.jupiter)
         place.write_wallet(wallet)
         (folder / "config.toml").write_text(place.config_text(**_settings()))
@@ -333,6 +335,15 @@ def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: str = 
         reached=arena.reached,
         seconds=time.monotonic() - began,
     )
+
+
+def _funded_wallet(chain: Localnet) -> Keypair:
+    """A wallet whose funds are confirmed: the block that brings them may be dropped, like every other."""
+    amounts = {symbol: whole * 10 ** BY_SYMBOL[symbol].decimals for symbol, whole in FUNDS.items()}
+    while True:
+        wallet = chain.new_wallet(lamports=FUNDS_LAMPORTS, tokens=amounts)
+        if chain.holdings(wallet.pubkey()).lamports:
+            return wallet
 
 
 def _settings() -> Mapping[str, Section]:

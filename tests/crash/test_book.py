@@ -79,3 +79,4 @@ def test_the_newest_final_answers_are_looked_up_again() -> None:
 
     assert [planned.request_id for planned in book.last_final(2)] == ["c", "e"]
     assert [planned.request_id for planned in book.last_final(9)] == ["a", "c", "e"]
+    assert [planned.request_id for planned in book.last_refused(9)] == ["b"]
