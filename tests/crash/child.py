@@ -1,7 +1,8 @@
-"""The daemon with a death sentence: `python -m tests.crash.child POINT COUNT MARK serve ...`.
+"""The daemon with a death sentence: `python -m tests.crash.child POINT COUNT WHEN MARK serve ...`.
 
-One function of the daemon is wrapped so that the process kills itself at the COUNT-th time that it comes by the point; just
-before, the point's name is written to the file MARK. The production code has no hooks and knows nothing of it.
+One function of the daemon is wrapped so that the process kills itself at the COUNT-th time that it comes by the point, from its
+start on or, where WHEN says so, once it takes calls: else resumed trades would come by first, and few others ever. Just before,
+the point's name is written to the file MARK. The production code has no hooks and knows nothing of it.
 """
 
 import contextvars
@@ -15,6 +16,7 @@ from typing import Any
 from attrs import define
 
 from executor import cli, desk, supervisor, trade
+from executor.cli import serve
 from executor.journal.journal import SqliteJournal
 from executor.network import solana, trio_transport
 from tests.crash import points
@@ -29,11 +31,16 @@ class Sentence:
     point: str
     left: int
     mark: Path
+    armed: bool = True
+
+    def arm(self) -> None:
+        """From now on the point counts."""
+        self.armed = True
 
     def reached(self) -> None:
         """Come by the point."""
-        self.left -= 1
-        if self.left == 0:
+        self.left -= self.armed
+        if self.armed and self.left == 0:
             self.mark.write_text(self.point)
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -165,8 +172,10 @@ def condemn(sentence: Sentence) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the daemon under its sentence."""
-    point, count, mark, *command = arguments
-    condemn(Sentence(point, int(count), Path(mark)))
+    point, count, when, mark, *command = arguments
+    sentence = Sentence(point, int(count), Path(mark), armed=when == points.FROM_THE_START)
+    condemn(sentence)
+    _after(serve, "say", sentence.arm)
     return cli.main(command)
 
 

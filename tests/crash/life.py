@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
-from tests.crash import points
 from tests.support.callers import Caller, Refused, connected
 
 START_SECONDS = 20.0
@@ -68,12 +67,11 @@ def _trades(caller: Caller) -> bool:
 
 
 @contextmanager
-def born(config: Path, *, log: Path, mark: Path, child: str, point: str, count: int) -> Iterator[Life]:
-    """Start a daemon that dies at a point; at the end of the block it is killed, if it has not ended by itself."""
-    serve = ["serve", "--config", str(config), "--json"]
-    inside = [child, point, str(count), str(mark)] if point in points.IN_THE_CHILD else ["executor"]
+def born(config: Path, *, log: Path, mark: Path, module: Sequence[str]) -> Iterator[Life]:
+    """Start a daemon that may leave a mark when it kills itself; at the end of the block it is dead in any case."""
+    command = [sys.executable, "-m", *module, "serve", "--config", str(config), "--json"]
     with log.open("w") as stderr:
-        process = subprocess.Popen([sys.executable, "-m", *inside, *serve], stdout=subprocess.PIPE, stderr=stderr, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     with process:
         life = Life(process=process, mark=mark, log=log)
         try:

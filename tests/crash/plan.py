@@ -66,6 +66,8 @@ class Round:
     point: str
     count: int
     """At which time that the point is reached."""
+    when: str
+    """From when on the point counts."""
     after_seconds: float
     """When it is killed at random, or told to drain."""
     expires: bool
@@ -85,6 +87,7 @@ def plan_round(seed: int, number: int) -> Round:
         number=number,
         point=point,
         count=1 if drains or expires or point in points.RECOVERY else rng.choice((1, 1, 2, 3)),
+        when=points.FROM_THE_START if point in points.RECOVERY or rng.random() < 0.2 else points.ONCE_READY,
         after_seconds=rng.uniform(0.05, 0.5) if point != points.AT_START else rng.uniform(0.05, 0.9),
         expires=expires,
         drains=drains,

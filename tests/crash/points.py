@@ -36,3 +36,7 @@ IN_THE_CHILD: Final = (*COMMITS, *SENDS, *OUTCOMES, *RECOVERY, *DRAIN)
 ALL: Final = (*IN_THE_CHILD, AT_START, AT_RANDOM)
 EXPIRING: Final = frozenset(point for point in COMMITS if point.endswith("expired"))
 """Reached only when transactions expire."""
+
+FROM_THE_START: Final = "from the start"
+ONCE_READY: Final = "once ready"
+"""When a child begins to count."""

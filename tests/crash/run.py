@@ -127,11 +127,13 @@ class Arena:
     faults: int = 0
     ends: list[str] = field(factory=list)
 
-    def life(self, name: str, *, point: str = "", count: int = 1) -> AbstractContextManager[Life]:
-        """Start a daemon on what the others have left."""
+    def life(self, name: str, plan: Round | None = None) -> AbstractContextManager[Life]:
+        """Start a daemon on what the others have left; without a plan, or where it is killed from outside, as it is."""
         folder = self.place.folder
-        mark, log = folder / f"mark-{name}", folder / f"log-{name}"
-        return born(folder / "config.toml", log=log, mark=mark, child=self.child, point=point, count=count)
+        mark, module = folder / f"mark-{name}", ["executor"]
+        if plan is not None and plan.point in points.IN_THE_CHILD:
+            module = [self.child, plan.point, str(plan.count), plan.when, str(mark)]
+        return born(folder / "config.toml", log=folder / f"log-{name}", mark=mark, module=module)
 
     def ask(self, caller: Caller, planned: Planned, *, callers: int = 1) -> "list[Future[None]]":
         """Let callers make a request, all at the same time."""
@@ -168,7 +170,7 @@ class Arena:
 def play(arena: Arena, plan: Round) -> None:
     """One round; in a round of the recovery a life before it leaves trades that have to be taken up."""
     if plan.point in points.RECOVERY:
-        first = evolve(plan, point="before sending again", count=OPEN_TRADES, faults=(KEEPS_IN_FLIGHT,))
+        first = evolve(plan, point="before sending again", count=OPEN_TRADES, when=points.ONCE_READY, faults=(KEEPS_IN_FLIGHT,))
         _live(arena, first, name=f"{plan.number}-before")
         plan = evolve(plan, requests=())
     _live(arena, plan, name=str(plan.number))
@@ -176,7 +178,7 @@ def play(arena: Arena, plan: Round) -> None:
 
 def _live(arena: Arena, plan: Round, *, name: str) -> None:
     """One life of the daemon, from what the one before it has left to its death."""
-    with _faults(arena, plan), arena.life(name, point=plan.point, count=plan.count) as life:
+    with _faults(arena, plan), arena.life(name, plan) as life:
         if plan.point == points.AT_START:
             time.sleep(plan.after_seconds)
             life.kill()

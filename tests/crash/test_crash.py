@@ -25,9 +25,13 @@ def rounds(*at: str) -> list[Round]:
     """Rounds without faults that end at these points, the first time that they are reached."""
     plans = [plan_round(SEED, number) for number in range(len(at))]
     return [
-        evolve(plan, point=point, count=1, faults=(), drains=point in points.DRAIN, expires=False)
+        evolve(plan, point=point, count=1, when=_when(point), faults=(), drains=point in points.DRAIN, expires=False)
         for plan, point in zip(plans, at, strict=True)
     ]
+
+
+def _when(point: str) -> str:
+    return points.FROM_THE_START if point in points.RECOVERY else points.ONCE_READY
 
 
 def test_a_daemon_that_dies_at_its_worst_moments_loses_nothing_and_trades_nothing_twice(tmp_path: Path) -> None:
