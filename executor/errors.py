@@ -141,8 +141,8 @@ class ErrorCode(enum.Enum):
         True,
         "too many trades are in flight",
         cause=(
-            "As many trades are open as limits.max_trades_in_flight allows; a slow chain or a slow Jupiter keeps them "
-            "open for longer."
+            "As many trades are open, in all or of this source, as limits.max_trades_in_flight and its limit per source "
+            "allow; a slow chain or a slow Jupiter keeps them open for longer."
         ),
         reaction="Refuses at once; nothing is queued.",
         advice="Send the same request again after a second. If it lasts, look at the stages' latencies in `executor status`.",
@@ -159,8 +159,11 @@ class ErrorCode(enum.Enum):
         ReplyStatus.RESOURCE_EXHAUSTED,
         True,
         "the amount exceeds what is left of a limit per day",
-        cause="The amounts that were traded this UTC day, together with this one, are above the token's limit per day.",
-        reaction="Refuses; what is left of the limit stands in the message. The count starts again at midnight UTC.",
+        cause=(
+            "What was traded and is in flight this UTC day, in all or by this source, leaves less than this amount of a "
+            "token's limit per day."
+        ),
+        reaction="Refuses; what is left stands in the message. The count starts again at midnight UTC and outlasts restarts.",
         advice="Trade less, wait for the next UTC day, or have the operator raise the limit.",
     )
     TRADING_HALTED = CodeFacts(
@@ -172,8 +175,8 @@ class ErrorCode(enum.Enum):
             "healthy node."
         ),
         reaction=(
-            "Refuses all new trades, follows those that were sent, and probes where the cause allows it. The message "
-            "lists every cause."
+            "Refuses new trades and those that are not signed yet, follows those that were sent, and lets single trades "
+            "probe where the cause allows it. The message lists every cause."
         ),
         advice=(
             "Wait and send the same request again. The operator reads the causes in `executor status`, and `executor "
@@ -354,7 +357,10 @@ class ErrorCode(enum.Enum):
         True,
         "the transaction does not fit into a packet",
         cause="The route needs more accounts than fit into a packet of 1232 bytes.",
-        reaction="Asks for a route with fewer accounts within the budget before the send; then gives the trade up unsent.",
+        reaction=(
+            "Asks for a route with fewer accounts, at most three offers in all, within the budget; then gives the trade "
+            "up unsent."
+        ),
         advice="Ask with a new request_id: another moment has another route.",
     )
     SIMULATION_FAILED = CodeFacts(

@@ -56,7 +56,7 @@ REACTIONS: Mapping[Reaction, str] = {
     Reaction.SAME: "the same call with the same bytes again",
     Reaction.OTHER_NODE: "the same call with the same bytes to another node",
     Reaction.REBUILD: "a new transaction with a limit lifted; ours have no smaller limit than there is, so it is given up",
-    Reaction.REQUOTE: "a new quote and transaction, only while nothing is signed, within the caller's slippage and the budget",
+    Reaction.REQUOTE: "a new quote and transaction, while nothing is signed, within slippage and budget, three offers in all",
     Reaction.REJECT: "give up and say why",
     Reaction.PENDING: "the outcome is unknown: watch the signature and send the same bytes on",
     Reaction.LOOK_UP: "ask for the signature's status",
