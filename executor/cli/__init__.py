@@ -1,10 +1,10 @@
-"""The command line: `executor serve | localnet | demo | check | trade | status | halt | resume | keygen`."""
+"""The command line: `executor serve | localnet | demo | check | trade | trades | status | halt | resume | keygen`."""
 
 import argparse
 from collections.abc import Sequence
 
 from executor import __version__
-from executor.cli import check, demo, halt, keygen, localnet, resume, serve, status, trade
+from executor.cli import check, demo, halt, keygen, localnet, resume, serve, status, trade, trades
 from executor.cli.output import Unwritable, finish, prepare_streams, tell
 from executor.errors import ConfigError
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": demo,
     "check": check,
     "trade": trade,
+    "trades": trades,
     "status": status,
     "halt": halt,
     "resume": resume,

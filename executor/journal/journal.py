@@ -35,11 +35,11 @@ SLOW_COMMIT_SECONDS = 5.0
 
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
 _INSERT_NOTE = "INSERT INTO notes (kind, at_unix_ns, body) VALUES (?, ?, ?)"
-_ENTRY = "request_id, state, at_unix_ns, body, signature, seq"
-_ENTRIES_OF_A_REQUEST = f"SELECT {_ENTRY} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants of this file
+ENTRY_COLUMNS = "request_id, state, at_unix_ns, body, signature, seq"
+_ENTRIES_OF_A_REQUEST = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants of this file
 # A life that others follow was denied: nothing else can be accepted anew.
 _ACCEPTED_SINCE = f"""
-SELECT {_ENTRY}, CASE
+SELECT {ENTRY_COLUMNS}, CASE
     WHEN EXISTS (SELECT 1 FROM entries e WHERE e.request_id = a.request_id AND e.seq > a.seq AND e.state = 'ACCEPTED')
     THEN 'DENIED'
     ELSE (SELECT e.state FROM entries e WHERE e.request_id = a.request_id ORDER BY e.seq DESC LIMIT 1) END
@@ -210,7 +210,7 @@ class SqliteJournal:
 
     def entries(self, request_id: str) -> Sequence[Entry]:
         """Every durable entry of a request, oldest first (see Journal)."""
-        return [_entry(row) for row in self._read(_ENTRIES_OF_A_REQUEST, request_id)]
+        return [entry_of(row) for row in self._read(_ENTRIES_OF_A_REQUEST, request_id)]
 
     def open_requests(self) -> Sequence[str]:
         """The requests whose last durable entry is not terminal (see Journal)."""
@@ -219,7 +219,7 @@ class SqliteJournal:
     def accepted_since(self, at_unix_ns: int) -> Iterator[tuple[Entry, State]]:
         """Yield the acceptances since then, each with the state of its life (see Journal)."""
         for row in self._read(_ACCEPTED_SINCE, at_unix_ns):
-            yield _entry(row), State(row[-1])
+            yield entry_of(row), State(row[-1])
 
     def notes(self, kind: str, *, last: int) -> Sequence[Note]:
         """The last durable notes of a kind, newest last (see Journal)."""
@@ -381,5 +381,6 @@ def _row(entry: Entry) -> tuple[str | int | None, ...]:
     return (entry.request_id, entry.state.value, entry.at_unix_ns, entry.signature, entry.body)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """Read a row that begins with ENTRY_COLUMNS."""
     return Entry(request_id=row[0], state=State(row[1]), at_unix_ns=row[2], body=row[3], signature=row[4], seq=row[5])

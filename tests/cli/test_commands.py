@@ -179,6 +179,7 @@ NAMED = {
     "demo": ["--json"],
     "check": ["--config", "--json"],
     "trade": ["IN", "OUT", "AMOUNT", "--address", "--slippage-bps", "--urgency", "--request-id", "--timeout", "--json"],
+    "trades": ["ID", "--config", "--state", "--open", "--source", "--since", "--until", "--token", "--limit", "--json"],
     "status": ["--address", "--timeout", "--json"],
     "keygen": ["path", "--json"],
 }
