@@ -1,5 +1,7 @@
 """What the daemon counts."""
 
+import trio
+
 from executor.errors import ErrorCode
 from executor.model import Stage
 from executor.ops.metrics import RECENT, Metrics
@@ -27,6 +29,7 @@ async def test_errors_are_counted_by_code_in_the_order_of_their_names() -> None:
     metrics = Metrics()
     for code in (ErrorCode.PRICE_MOVED, ErrorCode.BALANCE_INSUFFICIENT, ErrorCode.PRICE_MOVED):
         metrics.error(code, "strategy")
+    await trio.lowlevel.checkpoint()
 
     assert metrics.error_counts() == (
         ErrorCount(code=ErrorCode.BALANCE_INSUFFICIENT, count=1),
