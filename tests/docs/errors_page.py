@@ -53,7 +53,7 @@ CLASSES: Mapping[FaultClass, str] = {
     FaultClass.SUCCESS_PATH: "no failure: the transaction is known already",
 }
 REACTIONS: Mapping[Reaction, str] = {
-    Reaction.SAME: "the same call with the same bytes again",
+    Reaction.SAME: "the same call with the same bytes again; a simulation that ends so is not repeated: the trade is given up",
     Reaction.OTHER_NODE: "the same call with the same bytes to another node",
     Reaction.REBUILD: "a new transaction with a limit lifted; ours have no smaller limit than there is, so it is given up",
     Reaction.REQUOTE: "a new quote and transaction, while nothing is signed, within slippage and budget, three offers in all",
