@@ -63,7 +63,7 @@ def _head(status: pb.ExecutorStatus) -> list[str]:
 
 def breaker_lines(status: pb.ExecutorStatus) -> list[str]:
     """The circuit breaker, unless it is closed, with each cause and since when."""
-    if status.breaker == pb.BREAKER_STATE_CLOSED:
+    if not status.breaker_causes:
         return []
     state = pb.BreakerState.Name(status.breaker).removeprefix("BREAKER_STATE_")
     return [

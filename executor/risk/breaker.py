@@ -112,7 +112,7 @@ class Breaker:
                     self._save_losses()
                     await trio.sleep(WATCH_SECONDS)
         finally:
-            self._save_losses()
+            self._save_losses(is_urgent=True)
         raise AssertionError("it watches until it is cancelled")
 
     def look(self) -> None:
@@ -120,6 +120,7 @@ class Breaker:
         checks = {**self.checks, CauseKind.LOSS: self.losses.problem}
         found = {name: cause for name, check in checks.items() if (cause := check()) is not None}
         self._found = {name: self._cause(name, cause, earlier=self._found.get(name)) for name, cause in found.items()}
+        self.diary.is_paused = CauseKind.JOURNAL in found
         self._advance()
         self._tell("the checks")
 
@@ -200,7 +201,7 @@ class Breaker:
         self._operator = None
         self._close()
         self.losses.forgive()
-        self._save_losses()
+        self._save_losses(is_urgent=True)
         self._found.pop(CauseKind.LOSS, None)
         await self._durable(self._tell(f"an operator: {why}", always=True), "trading is resumed")
 
@@ -291,7 +292,7 @@ class Breaker:
         causes = [attrs.asdict(cause) for cause in self.causes]
         self.log.warning("breaker.changed", state=self.state.name, because=because, causes=[cause["cause"] for cause in causes])
         body = {"state": self.state.name, "because": because, "causes": causes, **self._kept()}
-        return self.diary.write(Note(kind=NOTE_KIND, at_unix_ns=self.now_ns(), body=json.dumps(body)))
+        return self.diary.write(Note(kind=NOTE_KIND, at_unix_ns=self.now_ns(), body=json.dumps(body)), is_urgent=always)
 
     def _kept(self) -> dict[str, object]:
         """What a restart needs; the checks are asked anew."""
@@ -319,8 +320,8 @@ class Breaker:
             )
             self._advance()
 
-    def _save_losses(self) -> None:
-        if self.losses.is_unsaved:
+    def _save_losses(self, *, is_urgent: bool = False) -> None:
+        if self.losses.is_unsaved and (is_urgent or not self.diary.is_paused):
             body, self._losses_saved_at = self.losses.saved(), trio.current_time()
             try:
                 self.diary.journal.note_soon(Note(kind=LOSS_NOTE_KIND, at_unix_ns=self.now_ns(), body=body))

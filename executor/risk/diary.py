@@ -39,6 +39,8 @@ class Writing:
     """A note on its way to the disk."""
 
     note: Note
+    is_urgent: bool
+    """Somebody waits for it."""
     tried: trio.Event = field(factory=trio.Event)
     """It is on disk, or has failed once and is tried again."""
     error: JournalError | None = None
@@ -50,16 +52,19 @@ class Diary:
 
     journal: Notes
     log: Log
+    is_paused: bool = False
+    """The journal is known to be unwell. Notes wait then, unless one is urgent or has failed: a small commit that gets through
+    where others fail must not make the journal look well."""
     _waiting: deque[Writing] = field(factory=deque)
     _wake: trio.Event = field(factory=trio.Event)
 
-    def write(self, note: Note) -> Writing:
+    def write(self, note: Note, *, is_urgent: bool = False) -> Writing:
         """Have a note written after all earlier ones."""
         if len(self._waiting) == MAX_WAITING_NOTES:
             dropped = self._waiting.popleft()
             dropped.error = dropped.error or JournalError("newer changes took its place before it was written")
             dropped.tried.set()
-        writing = Writing(note)
+        writing = Writing(note, is_urgent)
         self._waiting.append(writing)
         self._wake.set()
         return writing
@@ -77,8 +82,11 @@ class Diary:
 
     async def _write_waiting(self) -> None:
         while self._waiting:
-            if not await self._try(self._waiting[0]):
+            if self._is_held() or not await self._try(self._waiting[0]):
                 await trio.sleep(RETRY_SECONDS)
+
+    def _is_held(self) -> bool:
+        return self.is_paused and not any(writing.is_urgent or writing.error for writing in self._waiting)
 
     async def _try(self, writing: Writing) -> bool:
         try:

@@ -535,6 +535,28 @@ async def test_what_is_not_written_yet_is_handed_over_at_the_end(autojump_clock:
         assert bool(log.named("breaker.losses_not_journalled")) is is_full or log.named("breaker.not_journalled")
 
 
+async def test_its_notes_do_not_make_a_journal_look_well(autojump_clock: MockClock) -> None:
+    """While the journal is unwell only an operator's word is written at once; the changes follow, in order, when it is well."""
+    problems: dict[str, str | None] = {"journal": "full"}
+    notes = KeptNotes()
+    breaker = make_breaker({"journal": lambda: problems["journal"]}, notes=notes, max_loss_per_day=10**9)
+    order = take(breaker, "in-flight")
+    async with watching(breaker):
+        breaker.ended(order, REVERTED)
+        await trio.sleep(5)
+        assert not notes.kept
+        problems["journal"] = None
+        await trio.sleep(2)
+        assert [json.loads(note.body)["state"] for note in notes.notes(NOTE_KIND, last=9)] == ["OPEN", "CLOSED"]
+        assert len(notes.notes("loss", last=9)) == 1
+        problems["journal"] = "full"
+        await trio.sleep(2)
+        await breaker.halt("stop")
+        written = [json.loads(note.body)["because"] for note in notes.notes(NOTE_KIND, last=9)]
+
+    assert written[2:] == ["the checks", "an operator: stop"]
+
+
 async def test_it_forgets_trades_that_ended(autojump_clock: MockClock) -> None:
     """What it holds is bounded by the trades in flight and by its settings."""
     breaker = make_breaker(error_rate_percent=100, landed_failures=10**6, slow_broadcast_p99_seconds=1.0, max_loss_per_day=10**15)
