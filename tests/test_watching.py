@@ -80,7 +80,7 @@ async def trading(path: Path) -> AsyncIterator[Trade]:
     journal = SqliteJournal(path / "journal.sqlite3")
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(journal.run)
+            nursery.start_soon(journal.run)  # noqa: ASYNC113 - entries may be handed over before it runs
             yield Trade(journal)
             nursery.cancel_scope.cancel()
     finally:

@@ -1,10 +1,10 @@
-"""The command line: `executor serve | localnet | demo | check | trade | trades | status | halt | resume | keygen`."""
+"""The command line: `executor serve | localnet | demo | check | trade | watch | trades | status | halt | resume | keygen`."""
 
 import argparse
 from collections.abc import Sequence
 
 from executor import __version__
-from executor.cli import check, demo, halt, keygen, localnet, resume, serve, status, trade, trades
+from executor.cli import check, demo, halt, keygen, localnet, resume, serve, status, trade, trades, watch
 from executor.cli.output import Unwritable, finish, prepare_streams, tell
 from executor.errors import ConfigError
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": demo,
     "check": check,
     "trade": trade,
+    "watch": watch,
     "trades": trades,
     "status": status,
     "halt": halt,
@@ -46,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code. 0 = done, 1 = it failed, 2 = it was asked for wrongly or is configured wrongly.
 
-    3 = it is not known (`trade`); 130 = Ctrl-C. Whether anybody reads what is printed changes nothing about it.
+    3 = it is not known (`trade`, `watch`); 130 = Ctrl-C. Whether anybody reads what is printed changes nothing about it.
     """
     prepare_streams()
     try:

@@ -46,6 +46,11 @@ class Client:
             request_serializer=pb.GetTradeRequest.SerializeToString,
             response_deserializer=pb.TradeResult.FromString,
         )
+        self._watch = channel.unary_stream(
+            f"{SERVICE}/WatchTrade",
+            request_serializer=pb.WatchTradeRequest.SerializeToString,
+            response_deserializer=pb.TradeUpdate.FromString,
+        )
         self._status = channel.unary_unary(
             f"{SERVICE}/GetExecutorStatus",
             request_serializer=pb.Empty.SerializeToString,
@@ -73,6 +78,12 @@ class Client:
         with _failing():
             result: pb.TradeResult = self._get(pb.GetTradeRequest(request_id=request_id), timeout=timeout_seconds)
         return result
+
+    def watch(self, request_id: str, *, after_sequence: int, timeout_seconds: float) -> Iterator[pb.TradeUpdate]:
+        """Yield the changes of a trade until its end. Raises CallFailed."""
+        request = pb.WatchTradeRequest(request_id=request_id, after_sequence=after_sequence)
+        with _failing():
+            yield from self._watch(request, timeout=timeout_seconds)
 
     def status(self, *, timeout_seconds: float) -> pb.ExecutorStatus:
         """Ask how the daemon is. Raises CallFailed."""

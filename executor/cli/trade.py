@@ -5,11 +5,12 @@ Example: executor trade SOL USDC 0.25 --slippage-bps 50
 
 Exit code 0: SUCCESS. 1: FAILED or refused, so nothing was swapped and nothing will be. 2: it was asked for wrongly.
 3: not known: PENDING, or no answer. Then give the same command again with the --request-id that stands on stderr: it asks what
-became of that trade and never trades twice.
+became of that trade and never trades twice. Or follow it to its end: executor watch REQUEST_ID.
 """
 
 import argparse
 import json
+import shlex
 import uuid
 from decimal import Context, Decimal
 
@@ -76,6 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
             unknown = not failure.reason or bool(arguments.request_id and failure.status in _SILENT_ON_EARLIER_CALLS)
             return _report_failure(failure, request_id, unknown=unknown, as_json=arguments.json)
     _show(*([json.dumps(as_dict(result))] if arguments.json else _page(result, source, target)))
+    return exit_code(result)
+
+
+def exit_code(result: pb.TradeResult) -> int:
+    """What a result means to a script."""
     return _EXIT_CODES.get(result.status, EXIT_UNKNOWN)
 
 
@@ -154,7 +160,12 @@ def _show(*lines: str) -> None:
 
 
 def _advice(request_id: str) -> str:
-    return f"it may have traded, or may yet; ask again with --request-id {request_id}, which never trades twice"
+    again = f"ask again with --request-id {request_id}, which never trades twice"
+    return f"it may have traded, or may yet; {again}, or follow it: {_watch(request_id)}"
+
+
+def _watch(request_id: str) -> str:
+    return f"executor watch {shlex.quote(request_id)}"
 
 
 def _page(result: pb.TradeResult, source: _Token, target: _Token) -> list[str]:
@@ -171,4 +182,6 @@ def _page(result: pb.TradeResult, source: _Token, target: _Token) -> list[str]:
         lines.append(f"  {result.error_code}: {result.error_message}")
     if result.transaction_signature:
         lines.append(f"  signature {result.transaction_signature}")
+    if result.status == pb.TRADE_STATUS_PENDING:
+        lines.append(f"  to follow it: {_watch(result.request_id)}")
     return lines

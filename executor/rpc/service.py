@@ -105,7 +105,7 @@ class TradeExecutorService(TradeExecutorServicer):
             async with aclosing(self._executor.watch(asked, after_sequence=min(after, I64_MAX))) as updates:
                 while (update := await self._watches.next(updates)) is not None:
                     reply.outcome = update.outcome
-                    yield update_to_proto(update)
+                    yield update_to_proto(update)  # noqa: ASYNC119 - `calls.py` closes it
 
     async def GetExecutorStatus(self, input_message: pb.Empty, request: Call) -> pb.ExecutorStatus:  # type: ignore[override]
         """Tell how the daemon is."""

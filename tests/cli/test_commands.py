@@ -180,6 +180,7 @@ NAMED = {
     "check": ["--config", "--json"],
     "trade": ["IN", "OUT", "AMOUNT", "--address", "--slippage-bps", "--urgency", "--request-id", "--timeout", "--json"],
     "trades": ["ID", "--config", "--state", "--open", "--source", "--since", "--until", "--token", "--limit", "--json"],
+    "watch": ["REQUEST_ID", "--address", "--after", "--timeout", "--json"],
     "status": ["--address", "--timeout", "--json"],
     "keygen": ["path", "--json"],
 }
@@ -347,7 +348,7 @@ def test_a_trade_whose_end_is_not_known_in_time(daemon: Served, capsys: Capture)
     answer = pb.TradeResult(request_id="open", status=pb.TRADE_STATUS_PENDING, transaction_signature="5ig")
     with telling(SOL_AND_USDC, answer) as address:
         assert main(["trade", "SOL", "USDC", "0.1", "--address", address]) == 3
-    assert capsys.readouterr().out == "PENDING  open\n  signature 5ig\n"
+    assert capsys.readouterr().out == "PENDING  open\n  signature 5ig\n  to follow it: executor watch open\n"
 
 
 def refused(code: grpc.StatusCode, domain: str = "") -> Refusal:

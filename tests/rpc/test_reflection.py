@@ -77,7 +77,9 @@ async def test_a_stock_client_learns_every_service_and_its_messages() -> None:
         services, trade, found = await in_thread(lambda: learn(channel))
 
     assert services == SERVED
-    assert [method.name for method in trade.methods] == ["ExecuteTradeRequest", "GetTrade", "GetExecutorStatus"]
+    assert [method.name for method in trade.methods] == [
+        method.name for method in trade_executor_pb2.DESCRIPTOR.services_by_name["TradeExecutor"].methods
+    ]
     amount = trade.methods_by_name["ExecuteTradeRequest"].input_type.fields_by_name["amount_lamports"]
     assert (amount.number, amount.type) == (5, amount.TYPE_UINT64)
     assert [field.name for message in found for field in message.fields] == ["service", "retry_delay"]
