@@ -119,15 +119,19 @@ def _needs(order: Order, wealth: Wealth, fees: FeeSettings) -> Needs:
 def _require_affordable(
     order: Order, wealth: Wealth, needs: Needs, *, reservations: Reservations, ticket: Ticket, fees: FeeSettings
 ) -> None:
-    shortfalls = []
+    shortfalls: list[str] = []
+    figures: dict[str, object] = {}
     for key, needed in needs.items():
         has = wealth.lamports if key is None else wealth.input_amount
         held = reservations.held(key, as_of=wealth.as_of, slot=wealth.slot, but=ticket)
         kept = fees.reserve_lamports if key is None else 0
         if needed > has - held - kept:
             shortfalls.append(_shortfall(order, key, needed=needed, has=has, held=held, kept=kept))
+            unit = "lamports" if key is None else "amount"
+            figures |= {f"needed_{unit}": needed, f"balance_{unit}": has, f"held_{unit}": held}
+            figures |= {"reserve_lamports": kept} if key is None else {"mint": key}
     if shortfalls:
-        raise Denied(ErrorCode.BALANCE_INSUFFICIENT, "the wallet cannot pay: " + "; ".join(shortfalls))
+        raise Denied(ErrorCode.BALANCE_INSUFFICIENT, "the wallet cannot pay: " + "; ".join(shortfalls), **figures)
 
 
 def _shortfall(order: Order, key: Pubkey | None, *, needed: int, has: int, held: int, kept: int) -> str:

@@ -104,7 +104,10 @@ async def test_the_input_token_to_the_last_unit(autojump_clock: trio.testing.Moc
 
 
 async def test_the_message_has_every_figure(autojump_clock: trio.testing.MockClock) -> None:
-    """What is needed, what is there, what is held for others and what is kept; of both balances if both are short."""
+    """What is needed, what is there, what is held for others and what is kept; of both balances if both are short.
+
+    For people in words, for programs in smallest units.
+    """
     books = Reservations()
     with books.ticket() as other:
         books.hold(other, {None: 1_000_000, USDC.mint: 2_000_000})
@@ -115,6 +118,16 @@ async def test_the_message_has_every_figure(autojump_clock: trio.testing.MockClo
         "needs 0.00205428 SOL, has 0.003, 0.001 of it held for trades in flight, 0.005 of it kept in reserve; "
         "needs 50 USDC, has 51, 2 of it held for trades in flight"
     )
+    assert denied.context == {
+        "needed_lamports": 2_054_280,
+        "balance_lamports": 3_000_000,
+        "held_lamports": 1_000_000,
+        "reserve_lamports": 5_000_000,
+        "mint": USDC.mint,
+        "needed_amount": 50_000_000,
+        "balance_amount": 51_000_000,
+        "held_amount": 2_000_000,
+    }
 
 
 @pytest.mark.parametrize("source", [SOL, USDC])
