@@ -185,6 +185,7 @@ class ExecutorStatus:
     breaker_causes: tuple[BreakerCause, ...] = ()
     trades_in_flight: int
     outcomes: OutcomeCounts
+    journal: JournalStatus
     error_counts: tuple[ErrorCount, ...] = ()
     error_rates: tuple[ErrorRate, ...] = ()
     """The most frequent of the last hour first."""

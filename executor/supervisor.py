@@ -257,7 +257,14 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         log=log,
     )
     report = Report(
-        blockhashes=blockhashes, fees=fees, nodes=nodes, jupiter=jupiter, holdings=holdings, breaker=breaker, metrics=metrics
+        blockhashes=blockhashes,
+        fees=fees,
+        nodes=nodes,
+        jupiter=jupiter,
+        holdings=holdings,
+        breaker=breaker,
+        metrics=metrics,
+        journal=journal.statistics,
     )
     desk = Desk(
         line=line,

@@ -57,7 +57,20 @@ def _head(status: pb.ExecutorStatus) -> list[str]:
         f"in flight {status.trades_in_flight}   success {outcomes.success}   failed {outcomes.failed}"
         f"   pending {outcomes.pending}   refused {outcomes.refused}",
         f"{_blockhash(status)}   {_fee_cache(status.fee_cache)}",
+        *_journal(status),
         *breaker_lines(status),
+    ]
+
+
+def _journal(status: pb.ExecutorStatus) -> list[str]:
+    """Absent in what an older daemon says."""
+    if not status.HasField("journal"):
+        return []
+    journal = status.journal
+    problem = f"   PROBLEM: {journal.problem}" if journal.problem else ""
+    return [
+        f"journal: {journal.entries} entries in {journal.commits} commits, {journal.waiting} waiting,"
+        f" commit p50 {journal.commit_p50_ms:.2f} ms p99 {journal.commit_p99_ms:.2f} ms{problem}"
     ]
 
 

@@ -1,7 +1,7 @@
 """Puts the daemon's status together from those who know."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from attrs import define, field
@@ -21,6 +21,7 @@ from executor.status import (
     ExecutorStatus,
     FeeCacheStatus,
     FeePercentile,
+    JournalStatus,
     WalletBalance,
     WalletStatus,
 )
@@ -40,6 +41,7 @@ class Report:
     holdings: Holdings
     breaker: Breaker
     metrics: Metrics
+    journal: Callable[[], JournalStatus]
     _started_at: float = field(factory=trio.current_time)
 
     def of(self, *, in_flight: int, pending: int, draining: bool) -> ExecutorStatus:
@@ -62,6 +64,7 @@ class Report:
             nodes=tuple(_endpoint(node.endpoint_health) for node in self.nodes.all),
             jupiter=_endpoint(self.jupiter.endpoint_health),
             wallet=self._wallet(),
+            journal=self.journal(),
             untradable_tokens=self.holdings.mints.missing(),
         )
 

@@ -12,6 +12,7 @@ from executor.status import (
     ErrorRate,
     ExecutorStatus,
     FeeCacheStatus,
+    JournalStatus,
     StageLatency,
     WalletStatus,
 )
@@ -57,6 +58,18 @@ def status_to_proto(status: ExecutorStatus) -> pb.ExecutorStatus:
         jupiter=None if status.jupiter is None else _endpoint(status.jupiter),
         wallet=None if status.wallet is None else _wallet(status.wallet),
         untradable_tokens=status.untradable_tokens,
+        journal=_journal(status.journal),
+    )
+
+
+def _journal(journal: JournalStatus) -> pb.JournalStatus:
+    return pb.JournalStatus(
+        entries=journal.entries,
+        commits=journal.commits,
+        waiting=journal.waiting,
+        problem=journal.problem,
+        commit_p50_ms=journal.commit_p50_seconds * MS_PER_SECOND,
+        commit_p99_ms=journal.commit_p99_seconds * MS_PER_SECOND,
     )
 
 

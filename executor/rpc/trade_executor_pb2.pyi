@@ -186,7 +186,7 @@ class ResumeTradingRequest(_message.Message):
     def __init__(self, why: _Optional[str] = ...) -> None: ...
 
 class ExecutorStatus(_message.Message):
-    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet", "untradable_tokens", "breaker_causes", "error_rates")
+    __slots__ = ("version", "uptime_ms", "trading_allowed", "not_allowed_because", "breaker", "trades_in_flight", "outcomes", "error_counts", "stages", "blockhash", "fee_cache", "nodes", "jupiter", "wallet", "untradable_tokens", "breaker_causes", "error_rates", "journal")
     class ErrorCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +211,7 @@ class ExecutorStatus(_message.Message):
     UNTRADABLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     BREAKER_CAUSES_FIELD_NUMBER: _ClassVar[int]
     ERROR_RATES_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
     version: str
     uptime_ms: int
     trading_allowed: bool
@@ -228,7 +229,8 @@ class ExecutorStatus(_message.Message):
     untradable_tokens: _containers.RepeatedScalarFieldContainer[str]
     breaker_causes: _containers.RepeatedCompositeFieldContainer[BreakerCause]
     error_rates: _containers.RepeatedCompositeFieldContainer[ErrorRate]
-    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ..., untradable_tokens: _Optional[_Iterable[str]] = ..., breaker_causes: _Optional[_Iterable[_Union[BreakerCause, _Mapping]]] = ..., error_rates: _Optional[_Iterable[_Union[ErrorRate, _Mapping]]] = ...) -> None: ...
+    journal: JournalStatus
+    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., trading_allowed: _Optional[bool] = ..., not_allowed_because: _Optional[_Iterable[str]] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., trades_in_flight: _Optional[int] = ..., outcomes: _Optional[_Union[OutcomeCounts, _Mapping]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., stages: _Optional[_Iterable[_Union[StageLatency, _Mapping]]] = ..., blockhash: _Optional[_Union[BlockhashStatus, _Mapping]] = ..., fee_cache: _Optional[_Union[FeeCacheStatus, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[EndpointStatus, _Mapping]]] = ..., jupiter: _Optional[_Union[EndpointStatus, _Mapping]] = ..., wallet: _Optional[_Union[WalletStatus, _Mapping]] = ..., untradable_tokens: _Optional[_Iterable[str]] = ..., breaker_causes: _Optional[_Iterable[_Union[BreakerCause, _Mapping]]] = ..., error_rates: _Optional[_Iterable[_Union[ErrorRate, _Mapping]]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ...) -> None: ...
 
 class BreakerCause(_message.Message):
     __slots__ = ("kind", "cause", "since_unix_ms")
@@ -253,6 +255,22 @@ class ErrorRate(_message.Message):
     last_5_minutes: int
     last_hour: int
     def __init__(self, error_code: _Optional[str] = ..., source: _Optional[str] = ..., last_minute: _Optional[int] = ..., last_5_minutes: _Optional[int] = ..., last_hour: _Optional[int] = ...) -> None: ...
+
+class JournalStatus(_message.Message):
+    __slots__ = ("entries", "commits", "waiting", "problem", "commit_p50_ms", "commit_p99_ms")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_P99_MS_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    commits: int
+    waiting: int
+    problem: str
+    commit_p50_ms: float
+    commit_p99_ms: float
+    def __init__(self, entries: _Optional[int] = ..., commits: _Optional[int] = ..., waiting: _Optional[int] = ..., problem: _Optional[str] = ..., commit_p50_ms: _Optional[float] = ..., commit_p99_ms: _Optional[float] = ...) -> None: ...
 
 class OutcomeCounts(_message.Message):
     __slots__ = ("success", "failed", "pending", "refused")

@@ -88,6 +88,15 @@ class StageFigures:
 
 
 @frozen(kw_only=True)
+class Told:
+    """What a daemon says of itself in its status."""
+
+    stages: Mapping[str, StageFigures]
+    commits: int
+    """Of its journal, since its start; 0 of a daemon that does not tell."""
+
+
+@frozen(kw_only=True)
 class MeasuredDaemon:
     """A daemon that takes trades."""
 
@@ -105,11 +114,12 @@ class MeasuredDaemon:
             at=time.monotonic(),
         )
 
-    def stages(self) -> Mapping[str, StageFigures]:
-        """What its status says, by stage."""
+    def told(self) -> Told:
+        """Ask for its status."""
         with connected(self.address) as caller:
             status: pb.ExecutorStatus = caller.status()
-        return {s.stage: StageFigures(count=s.count, p50_ms=s.p50_ms, p99_ms=s.p99_ms) for s in status.stages}
+        stages = {s.stage: StageFigures(count=s.count, p50_ms=s.p50_ms, p99_ms=s.p99_ms) for s in status.stages}
+        return Told(stages=stages, commits=status.journal.commits)
 
 
 def parse_used(stat: str, *, main_thread: str, status: str, schedule: str, at: float) -> Used:

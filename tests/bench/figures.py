@@ -57,6 +57,8 @@ class Evidence:
     seen_before: Seen
     seen_after: Seen
     stages: Mapping[str, StageFigures]
+    commits: int
+    """Of the journal."""
 
 
 @frozen(kw_only=True)
@@ -89,6 +91,10 @@ class Figures:
     cpu_ms_per_trade: float
     system_ms_per_trade: float
     journal_thread_ms_per_trade: float
+    journal_p50_ms: float
+    """What a trade waits for the disk before its first byte leaves; NaN when none came so far."""
+    journal_p99_ms: float
+    commits_per_s: float
     upstream_core_share: float
     rss_mib: float
     peak_rss_mib: float
@@ -118,6 +124,9 @@ def result_of(evidence: Evidence) -> Result:
     )
 
 
+_NO_STAGE = StageFigures(count=0, p50_ms=float("nan"), p99_ms=float("nan"))
+
+
 def _figures(evidence: Evidence) -> Figures:
     rows, before, after = evidence.rows, evidence.before, evidence.after
     good = [row for row in rows if row.status == "SUCCESS"]
@@ -126,6 +135,7 @@ def _figures(evidence: Evidence) -> Figures:
     answer = span([(row.ended_unix_ns - row.started_unix_ns) / NS_PER_MS for row in good])
     elapsed, per_trade = after.at - before.at, 1e3 / max(1, len(good))
     cpu = after.cpu_seconds - before.cpu_seconds
+    journal = evidence.stages.get("journal", _NO_STAGE)
     main_thread = after.main_thread_seconds - before.main_thread_seconds
     return Figures(
         trades=len(rows),
@@ -142,6 +152,9 @@ def _figures(evidence: Evidence) -> Figures:
         cpu_ms_per_trade=cpu * per_trade,
         system_ms_per_trade=(after.system_seconds - before.system_seconds) * per_trade,
         journal_thread_ms_per_trade=(cpu - main_thread) * per_trade,
+        journal_p50_ms=journal.p50_ms,
+        journal_p99_ms=journal.p99_ms,
+        commits_per_s=evidence.commits / elapsed,
         upstream_core_share=(evidence.seen_after.cpu_ns - evidence.seen_before.cpu_ns) / 1e9 / elapsed,
         rss_mib=after.rss_bytes / 2**20,
         peak_rss_mib=after.peak_rss_bytes / 2**20,

@@ -10,7 +10,17 @@ from tests.bench.judge import Verdict
 from tests.bench.plan import NO_LATENCY, USUAL_LATENCY, Cell
 from tests.bench.upstreams import Latency
 
-OF_RATES = ("achieved_per_s", "own_p50_ms", "own_p99_ms", "broadcast_p50_ms", "broadcast_p99_ms", "core_share")
+OF_RATES = (
+    "achieved_per_s",
+    "own_p50_ms",
+    "own_p99_ms",
+    "broadcast_p50_ms",
+    "broadcast_p99_ms",
+    "journal_p50_ms",
+    "journal_p99_ms",
+    "commits_per_s",
+    "core_share",
+)
 OF_CLOSED = ("broadcast_p50_ms", "broadcast_p99_ms", "cpu_ms_per_trade")
 Summaries = Mapping[Cell, Summary]
 
@@ -100,6 +110,7 @@ def _short(figures: Figures) -> str:
         f"{figures.succeeded:g} of {figures.trades:g} at {figures.achieved_per_s:.1f}/s, "
         f"broadcast p50 {figures.broadcast_p50_ms:.1f} p99 {figures.broadcast_p99_ms:.1f} ms, "
         f"own p50 {figures.own_p50_ms:.1f} p99 {figures.own_p99_ms:.1f} ms, "
+        f"journal p50 {figures.journal_p50_ms:.2f} p99 {figures.journal_p99_ms:.2f} ms at {figures.commits_per_s:.0f} commits/s, "
         f"{figures.cpu_ms_per_trade:.2f} ms CPU a trade, {figures.core_share:.0%} of a core "
         f"(waited for it {figures.core_wait_share:.0%})"
     )
@@ -111,6 +122,9 @@ _COLUMNS = (
     ("p99 ms", "broadcast_p99_ms", "{:.1f}"),
     ("own p50", "own_p50_ms", "{:.1f}"),
     ("p99 ms", "own_p99_ms", "{:.1f}"),
+    ("journal p50", "journal_p50_ms", "{:.2f}"),
+    ("p99 ms", "journal_p99_ms", "{:.2f}"),
+    ("commits/s", "commits_per_s", "{:.0f}"),
     ("CPU ms/trade", "cpu_ms_per_trade", "{:.2f}"),
     ("core", "core_share", "{:.2f}"),
     ("wait for core", "core_wait_share", "{:.2f}"),

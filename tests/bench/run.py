@@ -76,7 +76,7 @@ def _measure(cell: Cell, daemon: MeasuredDaemon, upstream: Upstream, *, rig: Rig
         raise RuntimeError(f"the warm-up failed: {[row.error for row in warm if row.error][:1]}")
     if sample:
         os.kill(daemon.pid, signal.SIGUSR1)
-    seen_before, before = upstream.seen(), daemon.used()
+    seen_before, told_before, before = upstream.seen(), daemon.told(), daemon.used()
     rows = _load(
         rig,
         address=daemon.address,
@@ -86,6 +86,7 @@ def _measure(cell: Cell, daemon: MeasuredDaemon, upstream: Upstream, *, rig: Rig
         first_number=WARM_UP_TRADES,
     )
     after: Used = daemon.used()
+    told = daemon.told()
     return Evidence(
         latency=cell.latency,
         rows=rows,
@@ -93,7 +94,8 @@ def _measure(cell: Cell, daemon: MeasuredDaemon, upstream: Upstream, *, rig: Rig
         after=after,
         seen_before=seen_before,
         seen_after=upstream.seen(),
-        stages=daemon.stages(),
+        stages=told.stages,
+        commits=told.commits - told_before.commits,
     )
 
 

@@ -76,6 +76,7 @@ def make_evidence(*rows: Row, **changes: Any) -> Evidence:
         seen_before=NOTHING_SEEN,
         seen_after=seen_of(*rows),
         stages={"quote": StageFigures(count=9, p50_ms=23.0, p99_ms=31.0), "sign": StageFigures(count=9, p50_ms=0.25, p99_ms=0.5)},
+        commits=150,
     )
     return evolve(evidence, **changes)
 
@@ -94,6 +95,8 @@ def test_a_run_in_figures() -> None:
     assert figures.cpu_ms_per_trade == pytest.approx(20.0)
     assert figures.system_ms_per_trade == pytest.approx(2.0)
     assert figures.journal_thread_ms_per_trade == pytest.approx(5.0)
+    assert figures.commits_per_s == pytest.approx(15.0)
+    assert math.isnan(figures.journal_p99_ms)
     assert figures.upstream_core_share == pytest.approx(0.02)
     assert (figures.rss_mib, figures.peak_rss_mib) == (64.0, 65.0)
 

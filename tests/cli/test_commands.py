@@ -182,6 +182,8 @@ NAMED = {
     "trades": ["ID", "--config", "--state", "--open", "--source", "--since", "--until", "--token", "--limit", "--json"],
     "watch": ["REQUEST_ID", "--address", "--after", "--timeout", "--json"],
     "status": ["--address", "--timeout", "--json"],
+    "halt": ["--address", "--why", "--timeout", "--json"],
+    "resume": ["--address", "--why", "--timeout", "--json"],
     "keygen": ["path", "--json"],
 }
 
@@ -508,6 +510,17 @@ def test_the_status_of_a_daemon_that_does_not_trade(uptime_ms: int, span: str, c
     assert page.startswith(f"executor 7, up {span}, NOT TRADING: no blockhash; no tokens\n")
     assert re.search(r"node-0 .* FAILING: it refuses\n", page)
     assert page.endswith("no trade yet\n")
+
+
+@pytest.mark.parametrize(
+    ("problem", "end"), [("", "p99 2.50 ms"), ("the disk is full", "p99 2.50 ms   PROBLEM: the disk is full")]
+)
+def test_the_status_of_the_journal(problem: str, end: str, capsys: Capture) -> None:
+    """What it wrote, how long that takes, and what is wrong with it."""
+    journal = pb.JournalStatus(entries=9, commits=3, waiting=2, problem=problem, commit_p50_ms=1.25, commit_p99_ms=2.5)
+    line = page_of(pb.ExecutorStatus(journal=journal), capsys)[3]
+
+    assert line == f"journal: 9 entries in 3 commits, 2 waiting, commit p50 1.25 ms {end}"
 
 
 def never(kind: type[Message], field: str) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from executor.status import (
     ErrorRate,
     FeeCacheStatus,
     FeePercentile,
+    JournalStatus,
     OutcomeCounts,
     WalletBalance,
     WalletStatus,
@@ -42,6 +43,8 @@ from tests.support.risk import make_breaker
 from tests.support.swaps import ata
 from tests.support.upstream import Reply, json_reply
 from tests.support.values import BONK, SOL, USDC, WALLET, hash_of, key, make_order
+
+JOURNAL = JournalStatus(entries=9, commits=3, waiting=2, problem="", commit_p50_seconds=0.001, commit_p99_seconds=0.002)
 
 
 @define
@@ -81,6 +84,7 @@ def make_world(jupiter: Jupiter | None = None, *, tokens: Sequence[Token] = (SOL
         holdings=Holdings(nodes=nodes, wallet=WALLET, mints=mints, log=log),
         breaker=make_breaker({"blockhash": blockhashes.problem}),
         metrics=Metrics(),
+        journal=lambda: JOURNAL,
     )
     return World(node, report)
 
@@ -93,6 +97,7 @@ async def test_before_anything_is_known(autojump_clock: trio.testing.MockClock) 
     status = world.report.of(in_flight=0, pending=0, draining=False)
 
     assert (status.version, status.uptime_seconds) == (__version__, 3.0)
+    assert status.journal == JOURNAL
     assert (status.trading_allowed, status.breaker) == (False, BreakerState.OPEN)
     assert status.not_allowed_because == (
         "no blockhash was received from any node yet",

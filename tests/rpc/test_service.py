@@ -35,6 +35,7 @@ from executor.status import (
     ExecutorStatus,
     FeeCacheStatus,
     FeePercentile,
+    JournalStatus,
     OutcomeCounts,
     StageLatency,
     WalletBalance,
@@ -93,6 +94,7 @@ STATUS = ExecutorStatus(
     breaker_causes=(BreakerCause(kind="operator", cause="halted", since_unix_ns=1_790_000_000_123_999_999),),
     trades_in_flight=3,
     outcomes=OutcomeCounts(success=1, failed=2, pending=3, refused=4),
+    journal=JournalStatus(entries=9, commits=3, waiting=2, problem="no", commit_p50_seconds=0.001, commit_p99_seconds=0.002),
     error_counts=(ErrorCount(code=ErrorCode.PRICE_MOVED, count=7),),
     error_rates=(
         ErrorRate(code=ErrorCode.NODE_UNREACHABLE, source="node n", last_minute=1, last_5_minutes=2, last_hour=9),
@@ -556,6 +558,7 @@ async def test_the_status_is_told_whole() -> None:
             address="W", age_ms=1_000, balances=[pb.WalletBalance(symbol="SOL", mint="So1", amount=5, decimals=9)]
         ),
         untradable_tokens=["BONK does not exist"],
+        journal=pb.JournalStatus(entries=9, commits=3, waiting=2, problem="no", commit_p50_ms=1.0, commit_p99_ms=2.0),
     )
 
 
