@@ -20,6 +20,8 @@ from tests.simulation.workload import Plan, other_content
 MAX_ASKS = 40
 """Of one caller; then it gives up."""
 MAX_SEVERAL = 4
+MAX_WAIT_SECONDS = 200.0
+"""For a daemon that is down."""
 _WORDS = {OutcomeStatus.SUCCESS: Word.SUCCESS, OutcomeStatus.FAILED: Word.FAILED, OutcomeStatus.PENDING: Word.PENDING}
 
 
@@ -121,7 +123,8 @@ class Callers:
             except Cut:
                 await nap(0.0)
         if answer is None and self._rng.random() < 0.9:
-            await self.keeper.until_open()
+            with trio.move_on_after(MAX_WAIT_SECONDS):
+                await self.keeper.until_open()
         told = evolve(told_of(answer), asked_after=asked_after)
         note = self.keeper.world.chronicle.note
         note("told", kind, request.request_id, told.word, told.code, told.signature, told.executed_amount, told.slot)

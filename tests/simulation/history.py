@@ -34,6 +34,10 @@ REST_SECONDS = 3.0
 """For what was told last to be written down."""
 
 
+class NeverReady(Exception):
+    """A daemon without any trouble around it does not start."""
+
+
 @frozen(kw_only=True)
 class HistorySeed:
     """What a history follows from."""
@@ -107,14 +111,18 @@ class _History:
 
     async def _settle(self, keeper: Keeper) -> Daemon:
         """Wait until nothing is open any more, or too long."""
+        daemon = await self._opened(keeper)
         with trio.move_on_after(SETTLING_SECONDS):
-            while True:
-                daemon = await keeper.until_open()
-                if not daemon.desk.in_flight():
-                    break
+            while daemon.desk.in_flight():
                 await nap(LOOK_SECONDS)
+                daemon = await keeper.until_open()
         await nap(REST_SECONDS)
-        return await keeper.until_open()
+        return await self._opened(keeper)
+
+    async def _opened(self, keeper: Keeper) -> Daemon:
+        with trio.move_on_after(SETTLING_SECONDS):
+            return await keeper.until_open()
+        raise NeverReady(f"{self.of}: the daemon does not start again: {keeper.bugs}")
 
 
 def run_history(of: HistorySeed, *, keep_lines: bool = False, climate: Climate | None = None) -> HistoryResult:
