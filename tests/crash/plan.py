@@ -73,6 +73,8 @@ class Round:
     expires: bool
     """Blockhashes die in the middle of it."""
     drains: bool
+    slots_without_daemon: int
+    """How long nobody watches afterwards; 160 outlast a blockhash, 400 what a node has at hand without a search."""
     faults: tuple[Mapping[str, object], ...]
     requests: tuple[Planned, ...]
 
@@ -91,6 +93,7 @@ def plan_round(seed: int, number: int) -> Round:
         after_seconds=rng.uniform(0.05, 0.5) if point != points.AT_START else rng.uniform(0.05, 0.9),
         expires=expires,
         drains=drains,
+        slots_without_daemon=rng.choice((0, 0, 0, 0, 0, 0, 160, 400, 900)),
         faults=(KEEPS_IN_FLIGHT,) if drains or expires else tuple(faults),
         requests=_requests(rng, number),
     )

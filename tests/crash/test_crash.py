@@ -3,7 +3,6 @@
 `scripts/chaos crash` kills it as often as is asked for, at every point; here it dies a few times, so that the killer is tested.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from attrs import evolve
 from tests.chaos.checker import Kind, Verdict
 from tests.crash import points
 from tests.crash.plan import Round, plan_round
-from tests.crash.run import Score, add_arguments, run, run_rounds
+from tests.crash.run import Score, main, run_rounds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -25,7 +24,16 @@ def rounds(*at: str) -> list[Round]:
     """Rounds without faults that end at these points, the first time that they are reached."""
     plans = [plan_round(SEED, number) for number in range(len(at))]
     return [
-        evolve(plan, point=point, count=1, when=_when(point), faults=(), drains=point in points.DRAIN, expires=False)
+        evolve(
+            plan,
+            point=point,
+            count=1,
+            when=_when(point),
+            faults=(),
+            drains=point in points.DRAIN,
+            expires=False,
+            slots_without_daemon=0,
+        )
         for plan, point in zip(plans, at, strict=True)
     ]
 
@@ -109,8 +117,6 @@ def _score(**changes: Any) -> Score:
 
 
 def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    code = run(parser.parse_args(words))
+    code = main(words)
     told = capsys.readouterr()
     return code, told.out, told.err

@@ -47,7 +47,9 @@ def judge(*, asked: Sequence[Asked], world: World, keeper: Keeper, daemon: Daemo
     leaks = list(_leaks(daemon))
     _note(chronicle, rows, verdict)
     for landing in landings:
-        chronicle.note("landed", landing.signature, landing.slot, landing.failed, landing.left, landing.arrived, landing.fee_lamports)
+        chronicle.note(
+            "landed", landing.signature, landing.slot, landing.failed, landing.left, landing.arrived, landing.fee_lamports
+        )
     counts = verdict.counts()
     counts[Kind.CONTRADICTION.value] += len(mixed)
     return Judgement(

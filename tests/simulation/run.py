@@ -87,7 +87,9 @@ def words(result: HistoryResult) -> str:
     listed = [f"  {sentence}" for sentence in found[:SHOWN_VIOLATIONS]]
     left = len(found) - len(listed)
     more = [f"  and {left} more"] if left > 0 else []
-    return "\n".join([f"history {result.of.number} ({', '.join(result.climate.moods) or 'calm'}):", *listed, *more, replay(result.of)])
+    return "\n".join(
+        [f"history {result.of.number} ({', '.join(result.climate.moods) or 'calm'}):", *listed, *more, replay(result.of)]
+    )
 
 
 def replay(of: HistorySeed) -> str:

@@ -137,9 +137,7 @@ class SimulatedTransport:
         if fate.core is not None:
             self.world.localnet.faults.order(Order(fault=fate.core, target=self.endpoint.face.target, operation=operation))
         reply = exchange.answer()
-        self.world.chronicle.note(
-            "wire", self.life.number, self.endpoint.host, operation, reply.status, zlib.crc32(reply.body)
-        )
+        self.world.chronicle.note("wire", self.life.number, self.endpoint.host, operation, reply.status, zlib.crc32(reply.body))
         return fate.plan.replacement or reply
 
     # --- the way back ---

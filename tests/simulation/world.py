@@ -155,7 +155,9 @@ class World:
     async def _fail(self, endpoint: Endpoint) -> None:
         while self.climate.outage_episodes:
             await trio.sleep(self._rng.expovariate(self.climate.outage_episodes))
-            endpoint.trouble = self._rng.choice(("lost-request", "lost-answer", "refused", "status-5xx", "status-429", "reset-after"))
+            endpoint.trouble = self._rng.choice(
+                ("lost-request", "lost-answer", "refused", "status-5xx", "status-429", "reset-after")
+            )
             self.chronicle.fault("outage", endpoint.host, endpoint.trouble)
             await trio.sleep(MAX_OUTAGE_SECONDS ** self._rng.random())
             endpoint.trouble = None
