@@ -17,6 +17,8 @@ from attrs import frozen
 from solders.keypair import Keypair
 
 from executor.config import load
+from executor.journal.journal import RunCommit
+from executor.journal.journal import in_thread as in_journal_thread
 from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.supervisor import Daemon, Surroundings, assemble
@@ -81,6 +83,7 @@ async def running(
     signer: Signer | None = None,
     environment: Mapping[str, str] | None = None,
     trading: bool = True,
+    run_commit: RunCommit = in_journal_thread,
     **changes: Section,
 ) -> AsyncIterator[RunningDaemon]:
     """Run a daemon while the block runs; `adjust` may replace collaborators, `changes` are settings.
@@ -89,7 +92,7 @@ async def running(
     """
     log = RecordedLog()
     config = load(place.config_text(**changes), environment=environment or {}, source="config.toml")
-    surroundings = Surroundings(environment=environment or {}, now_ns=time.time_ns, rng=seeded(), log=log)
+    surroundings = Surroundings(environment=environment or {}, now_ns=time.time_ns, rng=seeded(), log=log, run_commit=run_commit)
     daemon = assemble(config, signer=signer or KeypairSigner(wallet), surroundings=surroundings)
     daemon.line = daemon.desk.line = adjust(daemon.line)
     ended = trio.Event()
