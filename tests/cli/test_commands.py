@@ -523,6 +523,21 @@ def test_the_status_of_the_journal(problem: str, end: str, capsys: Capture) -> N
     assert line == f"journal: 9 entries in 3 commits, 2 waiting, commit p50 1.25 ms {end}"
 
 
+def test_the_status_page_tells_why_and_since_when_it_is_halted(capsys: Capture) -> None:
+    """Every cause of the circuit breaker, of an operator and of those who count."""
+    causes = [
+        pb.BreakerCause(kind="operator", cause="halted by an operator: the feed is down", since_unix_ms=1_795_000_000_999),
+        pb.BreakerCause(kind="error_rate", cause="3 of 4 trades failed", since_unix_ms=1_795_000_060_000),
+    ]
+    page = page_of(pb.ExecutorStatus(breaker=pb.BREAKER_STATE_OPEN, breaker_causes=causes), capsys)
+
+    first = page.index("circuit breaker OPEN")
+    assert page[first + 1 : first + 3] == [
+        "  operator         since 2026-11-18 11:06:40 UTC  halted by an operator: the feed is down",
+        "  error_rate       since 2026-11-18 11:07:40 UTC  3 of 4 trades failed",
+    ]
+
+
 def never(kind: type[Message], field: str) -> list[dict[str, Any]]:
     """Every way in which an age can be said not to exist: as infinity, and by its absence where that can be told from 0."""
     descriptor: Any = kind.DESCRIPTOR

@@ -213,7 +213,7 @@ def _another_signature(answer: Any) -> Any:
 @asynccontextmanager
 async def in_daemon(place: Place, wallet: Keypair) -> AsyncIterator[DaemonProcess]:
     """A daemon process beside this trio run, whose relays it needs to start: so it is started in a thread."""
-    context = daemon_process(place, wallet, environment=ENVIRONMENT, **SETTINGS)
+    context = daemon_process(place, wallet, environment=ENVIRONMENT, trading=True, **SETTINGS)
     daemon = await in_thread(context.__enter__)
     try:
         yield daemon

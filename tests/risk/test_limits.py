@@ -1,6 +1,7 @@
 """What is refused because of what else was asked for: trades in flight, rates, and amounts a day."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import trio
@@ -98,7 +99,7 @@ async def test_a_source_that_is_too_fast_is_told_when_to_come_back(autojump_cloc
     limits.take(an_order("other", source="b"))
     assert refused.code is ErrorCode.RATE_EXCEEDED
     assert refused.context["retry_after_seconds"] == pytest.approx(0.1)
-    await trio.sleep(refused.context["retry_after_seconds"])
+    await trio.sleep(cast(float, refused.context["retry_after_seconds"]))
     limits.take(an_order("fast"))
     refusal(limits, an_order("again"))
     await trio.sleep(60)

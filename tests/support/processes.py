@@ -53,9 +53,12 @@ def run_executor(*arguments: str, environment: Mapping[str, str] | None = None) 
 
 @contextmanager
 def daemon_process(
-    place: Place, wallet: Keypair, *, environment: Mapping[str, str] | None = None, **changes: Section
+    place: Place, wallet: Keypair, *, environment: Mapping[str, str] | None = None, trading: bool = True, **changes: Section
 ) -> Iterator[DaemonProcess]:
-    """Run `executor serve --config` until the block ends; then it gets SIGTERM, unless the test ended it already."""
+    """Run `executor serve --config` until the block ends; then it gets SIGTERM, unless the test ended it already.
+
+    The block begins when it trades, or, with `trading` off, when it takes calls.
+    """
     place.write_wallet(wallet)
     config, log = place.folder / "config.toml", place.folder / "log"
     config.write_text(place.config_text(**changes))
@@ -68,7 +71,7 @@ def daemon_process(
         line = process.stdout.readline()
         assert line, log.read_text()
         with connected(json.loads(line)["grpc"]) as caller:
-            wait_until(lambda: caller.status().trading_allowed, "the daemon trades")
+            wait_until(lambda: not trading or caller.status().trading_allowed, "the daemon trades")
             yield DaemonProcess(address=json.loads(line)["grpc"], caller=caller, process=process, log_path=log)
     finally:
         process.terminate()

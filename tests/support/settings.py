@@ -56,7 +56,8 @@ class Place:
         return self.data_directory / "journal.sqlite3"
 
     def config_text(self, **changes: Section) -> str:
-        """A whole config.toml: `QUICK`, changed section by section."""
+        """A whole config.toml: `QUICK`, changed section by section; `tokens` changes every token."""
+        every_token = changes.pop("tokens", {})
         places: Mapping[str, Section] = {
             "daemon": {"data_directory": str(self.data_directory)},
             "wallet": {"keypair_path": str(self.keypair_path)},
@@ -65,7 +66,9 @@ class Place:
         names = dict.fromkeys([*QUICK, *places, *changes])
         sections = {name: {**QUICK.get(name, {}), **places.get(name, {}), **changes.get(name, {})} for name in names}
         nodes = [{"name": f"node-{i}", "url": url} for i, url in enumerate(self.nodes)]
-        tokens = [{"symbol": s, "mint": str(BY_SYMBOL[s].mint), "max_amount": most} for s, most in MAX_AMOUNTS.items()]
+        tokens = [
+            {"symbol": s, "mint": str(BY_SYMBOL[s].mint), "max_amount": most, **every_token} for s, most in MAX_AMOUNTS.items()
+        ]
         return "\n".join(
             [
                 *(_table(f"[{name}]", section) for name, section in sections.items()),
