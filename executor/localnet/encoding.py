@@ -40,6 +40,10 @@ Decimals = Callable[[Pubkey], int]
 # --- base58 -------------------------------------------------------------------------------------------------------------------
 
 
+_PAIRS = tuple(one + other for one in ALPHABET for other in ALPHABET)
+"""Two digits at a time are twice as fast as one."""
+
+
 class Base58Invalid(ValueError):
     """A character that is not of the alphabet."""
 
@@ -50,12 +54,12 @@ class Base58Invalid(ValueError):
 def base58_encode(data: bytes) -> str:
     """Encode bytes; each leading zero byte is a leading 1."""
     number = int.from_bytes(data, "big")
-    digits: list[str] = []
+    pairs: list[str] = []
     while number:
-        number, digit = divmod(number, 58)
-        digits.append(ALPHABET[digit])
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
     zeros = len(data) - len(data.lstrip(b"\0"))
-    return "1" * zeros + "".join(reversed(digits))
+    return "1" * zeros + "".join(reversed(pairs)).lstrip("1")
 
 
 def base58_decode(text: str) -> bytes:

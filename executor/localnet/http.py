@@ -27,9 +27,17 @@ class HttpReply:
     body: bytes = b""
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def compact_json(value: object) -> str:
+    """Write JSON without blanks; `json.dumps` would make an encoder for every document."""
+    return _ENCODER.encode(value)
+
+
 def json_reply(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpReply:
     """Answer with a JSON document."""
-    body = json.dumps(value, separators=(",", ":")).encode()
+    body = compact_json(value).encode()
     return HttpReply(status=status, headers={"content-type": "application/json", **(headers or {})}, body=body)
 
 

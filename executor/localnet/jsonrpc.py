@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from executor.localnet.http import HttpReply
+from executor.localnet.http import HttpReply, compact_json
 
 Json = Any
 
@@ -67,7 +67,7 @@ class Document:
 def parse(body: bytes) -> Document:
     """Read a request body. Raises `RpcError` when no call can be made out."""
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        value = _decoded(body)
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, "Parse error") from error
     if isinstance(value, list):
@@ -102,6 +102,14 @@ def _refuse_constant(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decoded(body: bytes) -> Json:
+    """As `json.loads`, which would make a decoder for every body."""
+    return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+
+
 def _is_id(value: Json) -> bool:
     return value is None or isinstance(value, str) or (type(value) is int and value >= 0)
 
@@ -118,7 +126,7 @@ def reply(document: Document, answers: Iterable[Json]) -> HttpReply:
     if not listed:
         return json_body(b"")
     shown = listed if document.batch else listed[0]
-    return json_body(json.dumps(shown, separators=(",", ":")).encode() + b"\n")
+    return json_body(compact_json(shown).encode() + b"\n")
 
 
 def refusal_reply(error: RpcError) -> HttpReply:

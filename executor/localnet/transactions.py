@@ -1,5 +1,6 @@
 """A transaction as a node reads it before anything runs: its accounts in order, what it may write, its compute budget."""
 
+import functools
 import hashlib
 import struct
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ LOOKUP_TABLE_META_BYTES = 56
 LOOKUP_TABLE_COOLDOWN_SLOTS = 513
 MAX_LOADED_BYTES = 64 * 2**20
 UNITS_PER_INSTRUCTION = 200_000
+REMEMBERED_TRANSACTIONS = 4_096
 
 ReadAccount = Callable[[Pubkey], Account | None]
 
@@ -79,6 +81,36 @@ class Resolved:
 
 def resolve(transaction: VersionedTransaction, read: ReadAccount, slot: int) -> Resolved:
     """Check a transaction's form and load its lookup tables as they stand in `read` at `slot`. Raises `TransactionInvalid`."""
+    form = _form(bytes(transaction))
+    loaded_writable, loaded_readonly = _load(form.message, read, slot)
+    return Resolved(
+        transaction=transaction,
+        signature=form.signature,
+        message_hash=form.message_hash,
+        keys=(*form.keys, *loaded_writable, *loaded_readonly),
+        writable=(*form.writable, *(True for _ in loaded_writable), *(False for _ in loaded_readonly)),
+        loaded_writable=loaded_writable,
+        loaded_readonly=loaded_readonly,
+        budget=form.budget,
+    )
+
+
+@frozen(kw_only=True)
+class _Form:
+    """What a transaction says whatever stands in the accounts."""
+
+    message: Message | MessageV0
+    signature: Signature
+    message_hash: bytes
+    keys: tuple[Pubkey, ...]
+    writable: tuple[bool, ...]
+    budget: Budget
+
+
+@functools.lru_cache(maxsize=REMEMBERED_TRANSACTIONS)
+def _form(wire: bytes) -> _Form:
+    """Read a transaction: once, however many nodes and leaders meet the same bytes. Raises `TransactionInvalid`."""
+    transaction = VersionedTransaction.from_bytes(wire)
     try:
         transaction.sanitize()
     except SanitizeError as error:
@@ -87,15 +119,12 @@ def resolve(transaction: VersionedTransaction, read: ReadAccount, slot: int) -> 
     if isinstance(message, MessageV1):
         raise TransactionInvalid(ChainError("UnsupportedVersion"))
     static = tuple(message.account_keys)
-    loaded_writable, loaded_readonly = _load(message, read, slot)
-    return Resolved(
-        transaction=transaction,
+    return _Form(
+        message=message,
         signature=transaction.signatures[0],
         message_hash=hashlib.sha256(bytes(message)).digest(),
-        keys=(*static, *loaded_writable, *loaded_readonly),
-        writable=(*_static_writable(message), *(True for _ in loaded_writable), *(False for _ in loaded_readonly)),
-        loaded_writable=loaded_writable,
-        loaded_readonly=loaded_readonly,
+        keys=static,
+        writable=_static_writable(message),
         budget=_budget(message, static),
     )
 
@@ -120,8 +149,13 @@ def with_blockhash(transaction: VersionedTransaction, blockhash: Hash) -> Versio
 
 
 def signatures_hold(transaction: VersionedTransaction) -> bool:
-    """Verify every signature."""
-    return all(transaction.verify_with_results())
+    """Verify every signature. The same bytes come again and again, from every node that was sent them: they are verified once."""
+    return _signatures_hold(bytes(transaction))
+
+
+@functools.lru_cache(maxsize=REMEMBERED_TRANSACTIONS)
+def _signatures_hold(wire: bytes) -> bool:
+    return all(VersionedTransaction.from_bytes(wire).verify_with_results())
 
 
 def _static_writable(message: Message | MessageV0) -> tuple[bool, ...]:

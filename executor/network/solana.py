@@ -36,6 +36,8 @@ _CODES_WITHOUT_ID = frozenset({-32700, -32600})
 # Some providers answer these with a JSON-RPC error in the body, which says more.
 _STATUS_WITH_RPC_ERROR = frozenset({400, 500})
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 T = TypeVar("T")
 
 
@@ -331,7 +333,7 @@ class Node:
         self._last_id += 1
         call = _Call(method, self._last_id)
         document = {"jsonrpc": "2.0", "id": call.id, "method": method, "params": params}
-        body = json.dumps(document, separators=(",", ":")).encode()
+        body = _ENCODER.encode(document).encode()
         try:
             answer = await self._http.request("POST", operation=method, body=body)
             value = self._read(call, answer, read)

@@ -180,7 +180,8 @@ _WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 5, "lossy": 2, "conges
 def draw(rng: random.Random) -> Climate:
     """Draw the climate of one history: up to four moods on a calm base."""
     climate = Climate(
-        nodes=rng.choice((1, 2, 2, 2, 3)),
+        nodes=rng.choice((1, 1, 2, 2, 2, 3)),
+        trader=rng.random() < 0.6,
         trades_per_second=rng.choice((25.0, 50.0, 80.0)),
         transaction_delay_slots=rng.choice((0, 0, 1)),
     )

@@ -63,12 +63,16 @@ class Reaper(trio.abc.Instrument):
     @contextmanager
     def watching(self, life: Life, steps: int) -> Iterator[None]:
         """Take the current task and all that it starts for the daemon; 0 steps: it is not killed."""
+        if not steps:
+            yield
+            return
         self._tasks = {trio.lowlevel.current_task()}
         self._life, self._steps_left = life, steps
+        trio.lowlevel.add_instrument(self)
         try:
             yield
         finally:
-            self._tasks = set()
+            trio.lowlevel.remove_instrument(self)
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         """Children are the daemon's as well."""
@@ -95,7 +99,6 @@ class Keeper:
     world: World
     folder: Path
     seed: str
-    reaper: Reaper
     wallet: Keypair
     bugs: list[str] = field(factory=list)
     """What the daemon called a bug of its own, and what made it fall over."""
@@ -188,7 +191,7 @@ class Keeper:
             failing=lambda: self.disk_fails,
         )
         self._scope = trio.CancelScope()
-        with self.reaper.watching(life, self._fatal_step()), self._scope:
+        with Reaper().watching(life, self._fatal_step()), self._scope:
             try:
                 await self._run_daemon(directory, life)
             except Exception as error:  # noqa: BLE001 - a daemon that falls over is what we are looking for

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trio
-import trio.testing
 from attrs import define, field, frozen
 from solders.keypair import Keypair
 
@@ -20,8 +19,8 @@ from executor.supervisor import Daemon
 from tests.simulation.callers import Asked, Callers
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.climate import Climate, draw
-from tests.simulation.clock import nap
-from tests.simulation.daemon import Keeper, Reaper
+from tests.simulation.clock import SimulatedClock, nap
+from tests.simulation.daemon import Keeper
 from tests.simulation.judge import Judgement, judge
 from tests.simulation.workload import Plan, plans
 from tests.simulation.world import World
@@ -74,11 +73,11 @@ class _History:
     callers: list[Callers] = field(factory=list)
     judgement: Judgement | None = None
 
-    async def run(self, reaper: Reaper) -> None:
+    async def run(self) -> None:
         seed = self.of.text
         wallet = Keypair.from_seed(random.Random(f"{seed} wallet").randbytes(32))
         world = World(climate=self.climate, seed=seed, chronicle=self.chronicle, wallet=wallet)
-        keeper = Keeper(world=world, folder=self.folder, seed=seed, reaper=reaper, wallet=wallet)
+        keeper = Keeper(world=world, folder=self.folder, seed=seed, wallet=wallet)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.run)
             nursery.start_soon(keeper.run)
@@ -129,10 +128,9 @@ def run_history(of: HistorySeed, *, keep_lines: bool = False, climate: Climate |
     """Run it."""
     climate = climate or draw(random.Random(f"{of.text} climate"))
     chronicle = Chronicle(keep=keep_lines)
-    reaper = Reaper()
     with _folder() as folder, _deterministic(of.text):
         history = _History(of=of, climate=climate, chronicle=chronicle, folder=folder)
-        trio.run(history.run, reaper, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[reaper])
+        trio.run(history.run, clock=SimulatedClock())
     assert history.judgement is not None
     return HistoryResult(
         of=of,
