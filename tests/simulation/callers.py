@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 from executor.desk import Desk
 from executor.errors import TradeError
 from executor.model import Outcome, OutcomeStatus, TradeRequest
+from executor.states import TERMINAL
 from tests.chaos.checker import FINAL, Told, Word
 from tests.simulation.clock import nap
 from tests.simulation.daemon import Cut, Keeper
@@ -20,6 +21,8 @@ from tests.simulation.workload import Plan, other_content
 MAX_ASKS = 40
 """Of one caller; then it gives up."""
 MAX_SEVERAL = 4
+LATER = frozenset({"TRADING_HALTED", "CHAIN_STATE_STALE", "EXECUTOR_DRAINING", "JOURNAL_UNAVAILABLE"})
+"""Refusals after which callers come again."""
 MAX_WAIT_SECONDS = 200.0
 """For a daemon that is down."""
 _WORDS = {OutcomeStatus.SUCCESS: Word.SUCCESS, OutcomeStatus.FAILED: Word.FAILED, OutcomeStatus.PENDING: Word.PENDING}
@@ -31,6 +34,8 @@ class Asked:
 
     request: TradeRequest
     calls: list[tuple[TradeRequest | None, Told]] = field(factory=list)
+    wrong: list[str] = field(factory=list)
+    """Answers that no caller should get, whatever became of the trade."""
 
 
 def told_of(answer: Outcome | TradeError | None) -> Told:
@@ -48,6 +53,10 @@ def told_of(answer: Outcome | TradeError | None) -> Told:
         slot=answer.slot,
         code=answer.error_code.name if answer.error_code else "",
     )
+
+
+def _gives_up_rate(told: Told) -> float:
+    return 0.1 if told.code in LATER else 0.8
 
 
 @define(kw_only=True, eq=False)
@@ -90,7 +99,7 @@ class Callers:
             told = await self._ask(request, rng.uniform(0.0, 4.0) if impatient else None, finds=rng.random() < 0.3)
             if told.word in FINAL or gives_up:
                 return
-            if told.word is Word.REFUSED and told.code != "REQUEST_NOT_FOUND" and rng.random() < 0.8:
+            if told.word is Word.REFUSED and told.code != "REQUEST_NOT_FOUND" and rng.random() < _gives_up_rate(told):
                 return
             await nap(rng.uniform(2.0, 10.0) if told.word is Word.PENDING else rng.choice((0.0, rng.uniform(0.0, 3.0))))
 
@@ -105,6 +114,19 @@ class Callers:
         await nap(rng.choice((0.0, rng.uniform(0.0, 2.0), rng.uniform(0.0, 20.0))))
         request = other_content(self.plan.request)
         await self._call("other", request, lambda desk: desk.execute(request))
+
+    def _hold_against_journal(self, told: Told) -> None:
+        """An outcome is on disk when it is told, as long as the disk takes it; and a well disk is no reason to refuse."""
+        daemon, climate = self.keeper.daemon, self.keeper.world.climate
+        request_id = self.plan.request.request_id
+        if daemon is None or climate.disk_failures:
+            return
+        if told.code == "JOURNAL_UNAVAILABLE":
+            self.asked.wrong.append(f"request {request_id} was told {told.word} JOURNAL_UNAVAILABLE, and the disk is well")
+        elif told.word in FINAL:
+            entries = daemon.journal.entries(request_id)
+            if not entries or entries[-1].state not in TERMINAL:
+                self.asked.wrong.append(f"request {request_id} was told {told.word} before the journal had it")
 
     async def _call(
         self,
@@ -128,5 +150,6 @@ class Callers:
         told = evolve(told_of(answer), asked_after=asked_after)
         note = self.keeper.world.chronicle.note
         note("told", kind, request.request_id, told.word, told.code, told.signature, told.executed_amount, told.slot)
+        self._hold_against_journal(told)
         self.asked.calls.append((None if kind == "find" else request, told))
         return told

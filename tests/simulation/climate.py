@@ -55,6 +55,8 @@ class Climate:
     crash_at_send: float = 0.0
     stops: float = 0.0
     """Orderly restarts, per second."""
+    breaker: bool = False
+    """It opens on errors, losses and slowness, as configured by default; else only on what nobody can switch off."""
     poor: bool = False
     """The wallet holds little."""
     preflight: bool = False
@@ -69,7 +71,7 @@ class Climate:
 
     def calmed(self) -> "Climate":
         """The same world after all troubles."""
-        return Climate(nodes=self.nodes, skip_rate=self.skip_rate, preflight=self.preflight, slow_rate=0.0)
+        return Climate(nodes=self.nodes, breaker=self.breaker, skip_rate=self.skip_rate, preflight=self.preflight, slow_rate=0.0)
 
 
 def _wire(scale: float) -> Rates:
@@ -80,6 +82,7 @@ def _wire(scale: float) -> Rates:
         "reset-before": 2,
         "reset-after": 3,
         "duplicate": 4,
+        "proxied": 3,
         "truncated": 1,
         "cut": 1,
         "garbage": 1,
@@ -135,8 +138,8 @@ def _full_disk(c: Climate, rng: random.Random) -> Climate:
 
 
 def _crashy(c: Climate, rng: random.Random) -> Climate:
-    steps = round(10 ** rng.uniform(3.2, 4.2))
-    at = {"crash_at_commit": rng.choice((0.0, 0.004)), "crash_at_send": rng.choice((0.0, 0.004))}
+    steps = round(10 ** rng.uniform(3.4, 4.3))
+    at = {"crash_at_commit": rng.choice((0.0, 0.006)), "crash_at_send": rng.choice((0.0, 0.006))}
     return evolve(c, crash_steps=steps, **at)
 
 
@@ -153,7 +156,7 @@ def _poor(c: Climate, rng: random.Random) -> Climate:
 
 
 def _checking(c: Climate, rng: random.Random) -> Climate:
-    return evolve(c, preflight=True)
+    return evolve(c, preflight=True, node_wire=c.node_wire or MappingProxyType({"proxied": 0.04}))
 
 
 MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyType(
@@ -182,6 +185,7 @@ def draw(rng: random.Random) -> Climate:
     climate = Climate(
         nodes=rng.choice((1, 1, 2, 2, 2, 3)),
         trader=rng.random() < 0.6,
+        breaker=rng.random() < 0.3,
         trades_per_second=rng.choice((25.0, 50.0, 80.0)),
         transaction_delay_slots=rng.choice((0, 0, 1)),
     )

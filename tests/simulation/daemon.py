@@ -26,7 +26,7 @@ from tests.support.settings import Place
 DATA = "data"
 MAX_DOWN_SECONDS = 4.0
 MAX_LONG_DOWN_SECONDS = 150.0
-LONG_DOWN_RATE = 0.15
+LONG_DOWN_RATE = 0.08
 SOON_RATE = 0.3
 """Lives that end before or shortly after the daemon is ready."""
 SOON_STEPS = 400
@@ -230,7 +230,11 @@ class Keeper:
     def _config(self, directory: Path) -> Config:
         hosts = tuple(f"http://{host}" for host in self.world.endpoints if host != JUPITER_HOST)
         place = Place(folder=directory, nodes=hosts, jupiter=f"http://{JUPITER_HOST}{BASE_PATH}")
+        breaker = (
+            {} if self.world.climate.breaker else {"error_rate_percent": 0, "landed_failures": 0, "slow_broadcast_p99_seconds": 0}
+        )
         text = place.config_text(
+            breaker=breaker,
             daemon={"data_directory": str(directory), "drain_timeout_seconds": 5.0},
             solana={"blockhash_refresh_seconds": 1.0, "skip_preflight": not self.world.climate.preflight},
             confirmation={"poll_initial_seconds": 0.1, "poll_max_seconds": 1.0, "resend_seconds": 2.0},

@@ -45,6 +45,7 @@ def judge(*, asked: Sequence[Asked], world: World, keeper: Keeper, daemon: Daemo
     contents, mixed = _contents(asked, rows)
     verdict = check(requests=contents, rows=rows, landings=landings)
     leaks = list(_leaks(daemon))
+    wrong = [sentence for one in asked for sentence in one.wrong]
     _note(chronicle, rows, verdict)
     for landing in landings:
         chronicle.note(
@@ -53,8 +54,8 @@ def judge(*, asked: Sequence[Asked], world: World, keeper: Keeper, daemon: Daemo
     counts = verdict.counts()
     counts[Kind.CONTRADICTION.value] += len(mixed)
     return Judgement(
-        counts={**counts, "leaked_reservations": len(leaks), "bugs": len(keeper.bugs)},
-        sentences=(*map(str, verdict.violations), *mixed, *leaks, *keeper.bugs),
+        counts={**counts, "leaked_reservations": len(leaks), "bugs": len(keeper.bugs) + len(wrong)},
+        sentences=(*map(str, verdict.violations), *mixed, *leaks, *wrong, *keeper.bugs),
         succeeded=verdict.succeeded,
         words=_last_states(rows),
     )

@@ -43,6 +43,7 @@ ANSWER_DELAY_RATE = 0.3
 """The other answers come at once: the time of the way there stands for both."""
 MAX_SLOW_SECONDS = 3.0
 MAX_DUPLICATE_SECONDS = 8.0
+MAX_PROXY_SECONDS = 1.8
 LAST_MOMENT_SLOTS = (135, 175)
 """Around the slot of the last valid block, with some slots skipped."""
 
@@ -63,6 +64,8 @@ class Fate:
     """What the node does wrong with it."""
     repeated_after_seconds: float | None = None
     """The request is carried out once more, later."""
+    proxied_seconds: float | None = None
+    """The request is carried out at once, and again after this time by a proxy, whose answer is the second one."""
     refused: bool = False
     """There is no connection."""
 
@@ -95,6 +98,9 @@ class SimulatedTransport:
         if operation == SEND and self.rng.random() < self.world.climate.crash_at_send:
             self.life.strike("send")
         await self._travel(exchange, fate)
+        if fate.proxied_seconds is not None:
+            exchange.answer()
+            await nap(fate.proxied_seconds)
         reply = self._carry_out(exchange, operation, fate)
         if self.life.over:
             await trio.sleep_forever()
@@ -173,6 +179,8 @@ class SimulatedTransport:
             return Fate(refused=True)
         if kind == "duplicate":
             return Fate(carriage(delay), core, repeated_after_seconds=rng.uniform(0.0, MAX_DUPLICATE_SECONDS))
+        if kind == "proxied":
+            return Fate(carriage(delay), core, proxied_seconds=rng.uniform(0.0, MAX_PROXY_SECONDS))
         if kind == "rpc-error" and not self._is_jupiter:
             code, message = rng.choice(_NODE_ERRORS)
             return Fate(carriage(delay), RpcFault(code=code, message=message))

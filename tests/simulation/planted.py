@@ -1,0 +1,397 @@
+"""Bugs that were planted on purpose, one at a time, and how many trades the simulator needs to find each.
+
+Each is the mistake that somebody makes: one function of the daemon replaced. A bug that is not found means that the simulator is
+too weak, not that the daemon is well.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import trio
+from attrs import evolve, frozen
+from solders.message import MessageV0, to_bytes_versioned
+
+from executor import desk, outcomes, trade
+from executor.chainstate import confirmations
+from executor.desk import Desk
+from executor.errors import Denied, ErrorCode, Rejected
+from executor.faults import Reaction, TransportError, after_send
+from executor.journal import records
+from executor.life import Life
+from executor.model import Fill, Landed, Outcome, OutcomeStatus, Sent, Signed
+from executor.risk.reservations import Reservations, Ticket
+from executor.stages import sending, simulation
+from executor.stages.message import to_wire
+from executor.states import State
+from executor.units import Lamports
+from tests.simulation.history import HistorySeed, NeverReady, run_history
+from tests.simulation.run import to_stderr
+
+SEED = 11
+TRADES_PER_HISTORY = 250
+MAX_TRADES = 20_000
+"""Within which each must be found."""
+
+
+@frozen(kw_only=True)
+class Bug:
+    """One mistake: `name` of `owner` becomes `instead`."""
+
+    words: str
+    owner: object
+    name: str
+    instead: object
+
+
+# --- what people do wrong -----------------------------------------------------------------------------------------------------
+
+
+async def _sign_without_waiting(self: Life, signed: Signed, *, needs: Any) -> None:
+    self.signed = signed
+    self.line.journal.append_soon(records.signed(signed, needs=needs, at_unix_ns=self.line.now_ns()))
+    self.state = State.SIGNED
+    await trio.lowlevel.checkpoint()
+
+
+def _signed_anew(signed: Signed, life: Life) -> Signed:
+    latest, message, signer = life.line.blockhashes.current(), signed.message, life.line.signer
+    fresh = MessageV0(message.header, message.account_keys, latest.blockhash, message.instructions, message.address_table_lookups)
+    signature = signer.sign(to_bytes_versioned(fresh))
+    return evolve(
+        signed,
+        message=fresh,
+        signature=signature,
+        wire=to_wire(fresh, signature),
+        blockhash=latest.blockhash,
+        last_valid_block_height=latest.last_valid_block_height,
+    )
+
+
+async def _send_anew_after_an_error(signed: Signed, life: Life) -> None:
+    """The first answer was an error: sign a fresh transaction and try again."""
+    line = life.line
+    while True:
+        answers = await line.nodes.every(lambda node: node.send(signed.wire, skip_preflight=True))
+        await trio.sleep(line.config.confirmation.resend_seconds)
+        if any(isinstance(answer, TransportError) for answer in answers):
+            signed = _signed_anew(signed, life)
+
+
+async def _recall_anew(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> Signed:
+    await trio.lowlevel.checkpoint()
+    if life.signed is None:
+        raise Rejected(ErrorCode.EXECUTOR_RESTARTED, "nothing was sent")
+    while life.line.blockhashes.peek() is None:  # noqa: ASYNC110 - a planted bug
+        await trio.sleep(0.1)
+    life.signed = _signed_anew(life.signed, life)
+    life.sent = None
+    life.state = State.SIGNED
+    return life.signed
+
+
+async def _recall_nothing(_life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> NoReturn:
+    await trio.lowlevel.checkpoint()
+    raise Rejected(ErrorCode.EXECUTOR_RESTARTED, "the daemon died before it was signed; nothing was sent")
+
+
+async def _recover_nothing(_self: Desk) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+_budget = simulation._budget
+
+
+def _budget_without_mark(built: Any, units_consumed: int, _mark: int, fees: Any) -> Any:
+    return _budget(built, units_consumed, 0, fees)
+
+
+_take = confirmations.Confirmations._take
+
+
+def _take_null_as_failure(self: Any, watch: Any, status: Any, now: float) -> None:
+    if status is None and watch.interval >= self.poll_max_seconds:
+        watch.finish(None)
+    else:
+        _take(self, watch, status, now)
+
+
+async def _tell_failed_after_the_timeout(signed: Signed, life: Life, answer: Any) -> None:
+    await trio.sleep(life.line.config.confirmation.timeout_seconds)
+    raise Rejected(ErrorCode.CONFIRMATION_TIMEOUT, f"{signed.signature} was not confirmed in time")
+
+
+def _no_answer_is_a_refusal(error: TransportError) -> bool:
+    return True
+
+
+def _known_already_is_a_refusal(error: TransportError) -> bool:
+    return error.status is not None and after_send(error.fault).reaction in (*sending._REFUSALS, Reaction.LOOK_UP)
+
+
+def _release_twice(self: Reservations, ticket: Ticket) -> None:
+    ticket.released_at = trio.current_time()
+    self._totals.subtract(ticket.needs)
+    self._totals.subtract(ticket.needs)
+
+
+def _release_never(self: Reservations, ticket: Ticket) -> None:
+    ticket.released_at = trio.current_time()
+
+
+async def _await_processed(sent: Sent, life: Life) -> Fill:
+    """A status is a status: the amounts come from the chain if it tells them at once, else from the quote."""
+    line, signed = life.line, sent.signed
+    while True:
+        await trio.sleep(line.config.confirmation.poll_initial_seconds)
+        try:
+            found = await line.nodes.ask_once(lambda node: node.signature_statuses([signed.signature]), operation="statuses")
+        except TransportError:
+            continue
+        status = found.values[0]
+        if status is None:
+            continue
+        landed = Landed(slot=status.slot, reverted=status.error is not None, confirmed_at=trio.current_time())
+        with trio.move_on_after(3.0):
+            fill = await trade.read_fill(sent, landed, nodes=line.nodes, log=life.log)
+            if fill is not None:
+                return fill
+        return Fill(
+            slot=status.slot,
+            in_amount=signed.order.in_amount,
+            out_amount=signed.quoted_out_amount,
+            fee_lamports=Lamports(signed.priority_fee_lamports + 5_000),
+            priority_fee_lamports=signed.priority_fee_lamports,
+            rent_lamports=0,
+            units_consumed=0,
+        )
+
+
+async def _prove_by_one_node(self: Any, watch: Any) -> None:
+    """One node does not know it, so it does not exist."""
+    watch.prove_at = trio.current_time() + confirmations.PROOF_RETRY_SECONDS
+    try:
+        found = await self.nodes.all[0].signature_statuses([watch.signature], search_history=True)
+    except TransportError:
+        return
+    if found.values[0] is None:
+        watch.finish(None)
+
+
+async def _prove_by_height(self: Any, watch: Any) -> None:
+    """The height has passed; nobody looks the signature up."""
+    await trio.lowlevel.checkpoint()
+    watch.finish(None)
+
+
+_landed = outcomes.landed
+
+
+def _landed_as_quoted(sent: Sent, fill: Fill, *, times: Any) -> Outcome:
+    outcome = _landed(sent, fill, times=times)
+    if outcome.status is OutcomeStatus.SUCCESS:
+        return evolve(outcome, executed_amount=sent.signed.quoted_out_amount)
+    return outcome
+
+
+def _landed_without_fee(sent: Sent, fill: Fill, *, times: Any) -> Outcome:
+    return evolve(_landed(sent, fill, times=times), fees_paid_lamports=0)
+
+
+async def _end_without_waiting(self: Life, state: State, entry: Any) -> None:
+    self.line.journal.append_soon(entry)
+    self.state = state
+    await trio.lowlevel.checkpoint()
+
+
+async def _finish_unwritten_after_pending(outcome: Outcome, *, life: Life, answer: Any) -> None:
+    if life.sent is not None and trio.current_time() - life.sent.first_sent_at > life.line.config.confirmation.timeout_seconds:
+        trade._tell(outcome, life, answer)
+        return
+    await _finish(outcome, life=life, answer=answer)
+
+
+_finish = trade._finish
+_fail = trade._fail
+
+
+async def _fail_without_looking(error: Any, *, life: Life, answer: Any) -> None:
+    """A refusal of ours is a refusal of ours, whatever was signed."""
+    if isinstance(error, Denied) and error.code.facts.reply_status is not None:
+        entry = records.refused(State.DENIED, life.order.request_id, error, at_unix_ns=life.line.now_ns())
+        await life._write(entry)
+        answer(error)
+        return
+    await _fail(error, life=life, answer=answer)
+
+
+def _same_or_not(request: Any, known: Any) -> None:
+    return
+
+
+def _nothing_stored(self: Desk, request_id: str) -> None:
+    return None
+
+
+BUGS: Mapping[str, Bug] = MappingProxyType(
+    {
+        "send-before-durable": Bug(
+            words="the first byte leaves before SIGNED is on disk", owner=Life, name="sign", instead=_sign_without_waiting
+        ),
+        "sign-again-after-an-error": Bug(
+            words="an error of a send is answered with a freshly signed transaction, without a proof that the old one expired",
+            owner=trade,
+            name="_keep_sending",
+            instead=_send_anew_after_an_error,
+        ),
+        "recovery-signs-anew": Bug(
+            words="recovery signs what it finds signed once more", owner=trade, name="_recall", instead=_recall_anew
+        ),
+        "recovery-forgets-signed": Bug(
+            words="recovery closes what it finds signed as REJECTED", owner=trade, name="_recall", instead=_recall_nothing
+        ),
+        "no-recovery": Bug(words="nothing is taken up after a restart", owner=Desk, name="recover", instead=_recover_nothing),
+        "equal-transactions": Bug(
+            words="equal requests become equal transactions (the mark is always 0)",
+            owner=simulation,
+            name="_budget",
+            instead=_budget_without_mark,
+        ),
+        "null-is-failure": Bug(
+            words="a null status, several times, counts as a failure",
+            owner=confirmations.Confirmations,
+            name="_take",
+            instead=_take_null_as_failure,
+        ),
+        "timeout-is-failure": Bug(
+            words="what is not confirmed in time is told FAILED",
+            owner=trade,
+            name="_tell_pending",
+            instead=_tell_failed_after_the_timeout,
+        ),
+        "silence-is-refusal": Bug(
+            words="a send without an answer counts as refused", owner=sending, name="_is_refusal", instead=_no_answer_is_a_refusal
+        ),
+        "already-processed-is-failure": Bug(
+            words="AlreadyProcessed counts as a refusal",
+            owner=sending,
+            name="_is_refusal",
+            instead=_known_already_is_a_refusal,
+        ),
+        "released-twice": Bug(
+            words="a reservation is released twice", owner=Reservations, name="_release", instead=_release_twice
+        ),
+        "never-released": Bug(
+            words="a reservation is never released", owner=Reservations, name="_release", instead=_release_never
+        ),
+        "processed-is-success": Bug(
+            words="a processed status counts as success", owner=trade, name="_await_fill", instead=_await_processed
+        ),
+        "one-node-proves-expiry": Bug(
+            words="one node, which may lag, proves that a transaction expired",
+            owner=confirmations.Confirmations,
+            name="_prove_expired",
+            instead=_prove_by_one_node,
+        ),
+        "height-proves-expiry": Bug(
+            words="the block height alone proves that a transaction expired",
+            owner=confirmations.Confirmations,
+            name="_prove_expired",
+            instead=_prove_by_height,
+        ),
+        "amount-from-quote": Bug(
+            words="the executed amount is the quoted one", owner=outcomes, name="landed", instead=_landed_as_quoted
+        ),
+        "no-fee": Bug(words="the fee that was paid is not told", owner=outcomes, name="landed", instead=_landed_without_fee),
+        "told-before-durable": Bug(
+            words="the outcome is told before it is on disk", owner=Life, name="end", instead=_end_without_waiting
+        ),
+        "late-outcome-unwritten": Bug(
+            words="the late outcome of a PENDING trade is not journalled",
+            owner=trade,
+            name="_finish",
+            instead=_finish_unwritten_after_pending,
+        ),
+        "denied-though-signed": Bug(
+            words="a refusal is told though SIGNED may be durable", owner=trade, name="_fail", instead=_fail_without_looking
+        ),
+        "other-content-accepted": Bug(
+            words="the same request_id with other content is taken for the same request",
+            owner=desk,
+            name="_require_same",
+            instead=_same_or_not,
+        ),
+        "stored-result-forgotten": Bug(
+            words="what the journal knows of a request_id is not looked at", owner=Desk, name="_stored", instead=_nothing_stored
+        ),
+    }
+)
+
+
+# --- finding them -------------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Found:
+    """How a bug was found."""
+
+    name: str
+    words: str
+    trades: int
+    """How many were run until then."""
+    by: str | None
+    """The first violation; None: it was not found."""
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Plant it while the block runs."""
+    well = getattr(bug.owner, bug.name)
+    setattr(bug.owner, bug.name, bug.instead)
+    try:
+        yield
+    finally:
+        setattr(bug.owner, bug.name, well)
+
+
+def find(name: str, *, seed: int = SEED, most: int = MAX_TRADES) -> Found:
+    """Run histories until one is not sound."""
+    bug = BUGS[name]
+    with planted(bug):
+        for number in range(most // TRADES_PER_HISTORY):
+            by = _first_violation(HistorySeed(seed=seed, number=number, trades=TRADES_PER_HISTORY))
+            if by is not None:
+                return Found(name=name, words=bug.words, trades=(number + 1) * TRADES_PER_HISTORY, by=by)
+    return Found(name=name, words=bug.words, trades=most, by=None)
+
+
+def _first_violation(of: HistorySeed) -> str | None:
+    try:
+        return next(iter(run_history(of).judgement.sentences), None)
+    except NeverReady as error:
+        return str(error)
+
+
+def report(*, only: str | None, as_json: bool, tell: Callable[[str], None] = to_stderr) -> int:
+    """Plant each, print the list, return the exit code."""
+    found: list[Found] = []
+    for name in [only] if only else BUGS:
+        found.append(find(name))
+        tell(_line(found[-1]))
+    print(json.dumps({"bugs": [_json(one) for one in found]}) if as_json else _table(found))
+    return 0 if all(one.by for one in found) else 1
+
+
+def _json(found: Found) -> dict[str, object]:
+    return {"bug": found.name, "found": found.by is not None, "trades": found.trades, "by": found.by}
+
+
+def _line(found: Found) -> str:
+    first = (found.by or "").splitlines()
+    return f"{found.name}: " + (f"found within {found.trades} trades: {first[0][:160]}" if first else "NOT FOUND")
+
+
+def _table(found: Sequence[Found]) -> str:
+    return "\n".join(f"{one.trades if one.by else 'never':>7}  {one.name:<30} {one.words}" for one in found)
