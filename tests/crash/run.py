@@ -30,12 +30,13 @@ from tests.chaos.checker import Kind, Row, Verdict, Word, check
 from tests.crash import points
 from tests.crash.book import Book
 from tests.crash.life import STOP_SECONDS, Life, born
-from tests.crash.plan import KEEPS_IN_FLIGHT, Planned, Round, plan_round
+from tests.crash.plan import BASE_AMOUNTS, KEEPS_IN_FLIGHT, Planned, Round, plan_round
 from tests.support.callers import Caller, Refused, make_request
 from tests.support.localnet import BY_SYMBOL, Localnet, start_localnet
 from tests.support.settings import QUICK, Place, Section
 
-CHILD = "tests.crash.child"
+CHILD = ("tests.crash.child",)
+NEVER = 1_000_000_000
 SLOT_MS = 50
 ROUGH = ("--skip-rate", "0.05", "--fork-rate", "0.02")
 """Slots without a block, and blocks that are dropped before they are confirmed, as on mainnet."""
@@ -58,7 +59,7 @@ FUNDS_LAMPORTS = 30 * 10**9
 KEPT_LAMPORTS = 20_000_000
 """Of the last trade of SOL: the reserve that stays in the wallet, fees and rent."""
 SWEEPS = (("USDC", "SOL"), ("RAY", "SOL"), ("JitoSOL", "SOL"), ("SOL", "USDC"))
-"""In the end all that there is of each token is traded, in one trade: what is still held by mistake would be missing."""
+"""In the end all that there is of each token is traded, in one trade."""
 SETTINGS: Mapping[str, Section] = {
     "daemon": {"drain_timeout_seconds": 0.3, "log_level": "info"},
     "solana": {"request_timeout_seconds": 0.4},
@@ -121,8 +122,8 @@ class Arena:
     place: Place
     wallet: Keypair
     pool: ThreadPoolExecutor
-    child: str
-    """The module that wraps a daemon which kills itself."""
+    child: Sequence[str]
+    """The module that wraps a daemon which kills itself, and words for it."""
     book: Book = field(factory=Book)
     reached: Counter[str] = field(factory=Counter)
     crashes: int = 0
@@ -130,11 +131,12 @@ class Arena:
     ends: list[str] = field(factory=list)
 
     def life(self, name: str, plan: Round | None = None) -> AbstractContextManager[Life]:
-        """Start a daemon on what the others have left; without a plan, or where it is killed from outside, as it is."""
+        """Start a daemon on what the others have left; without a plan it does not kill itself."""
         folder = self.place.folder
-        mark, module = folder / f"mark-{name}", ["executor"]
+        mark, point, count, when = folder / f"mark-{name}", points.RECOVERY[0], NEVER, points.FROM_THE_START
         if plan is not None and plan.point in points.IN_THE_CHILD:
-            module = [self.child, plan.point, str(plan.count), plan.when, str(mark)]
+            point, count, when = plan.point, plan.count, plan.when
+        module = [*self.child, point, str(count), when, str(mark)]
         return born(folder / "config.toml", log=folder / f"log-{name}", mark=mark, module=module)
 
     def ask(self, caller: Caller, planned: Planned, *, callers: int = 1) -> "list[Future[None]]":
@@ -278,15 +280,22 @@ def _settle(arena: Arena, caller: Caller) -> None:
 
 
 def _sweep(arena: Arena, caller: Caller) -> Iterator[str]:
+    """Trade a little of each token, and then all that there is: whatever the daemon still holds would be missing."""
+    wait([call for source, target in SWEEPS for call in _open_and_ask(arena, caller, "little", source, target)])
     for source, target in SWEEPS:
-        holdings = arena.chain.holdings(arena.wallet.pubkey())
-        rest = holdings.lamports - KEPT_LAMPORTS if source == "SOL" else holdings.tokens[source]
-        planned = Planned(request_id=f"all-{source}", source=source, target=target, amount=rest)
-        arena.book.open(planned)
-        wait(arena.ask(caller, planned))
-        (request,) = (request for request in arena.book.requests() if request.request_id == planned.request_id)
-        if request.told[-1].word is not Word.SUCCESS:
-            yield f"all {rest} of {source} cannot be traded: {request.told[-1]}"
+        wait(_open_and_ask(arena, caller, "all", source, target))
+    for request in arena.book.requests():
+        if request.request_id.startswith("all-") and request.told[-1].word is not Word.SUCCESS:
+            yield f"{request.request_id}: {request.swap.in_amount} cannot be traded: {request.told[-1].code}"
+
+
+def _open_and_ask(arena: Arena, caller: Caller, name: str, source: str, target: str) -> "list[Future[None]]":
+    holdings = arena.chain.holdings(arena.wallet.pubkey())
+    rest = holdings.lamports - KEPT_LAMPORTS if source == "SOL" else holdings.tokens[source]
+    amount = BASE_AMOUNTS[source] if name == "little" else rest
+    planned = Planned(request_id=f"{name}-{source}", source=source, target=target, amount=amount)
+    arena.book.open(planned)
+    return arena.ask(caller, planned)
 
 
 def _in_flight(caller: Caller) -> Iterator[str]:
@@ -296,7 +305,9 @@ def _in_flight(caller: Caller) -> Iterator[str]:
 
 
 def read_journal(path: Path) -> list[Row]:
-    """Every row of a journal that nobody writes any more."""
+    """Every row of a journal that nobody writes any more; none where no daemon has ever come so far."""
+    if not path.exists():
+        return []
     query = "SELECT seq, request_id, state, at_unix_ns, signature, body FROM entries ORDER BY seq"
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         return [
@@ -308,7 +319,7 @@ def read_journal(path: Path) -> list[Row]:
 # --- a run --------------------------------------------------------------------------------------------------------------------
 
 
-def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: str = CHILD) -> Score:
+def run_rounds(plans: Iterable[Round], *, seed: int, folder: Path, child: Sequence[str] = CHILD) -> Score:
     """Play these rounds and judge them. What is in the folder afterwards is the caller's."""
     began, rounds = time.monotonic(), 0
     with (

@@ -60,13 +60,25 @@ def test_a_daemon_that_dies_at_its_worst_moments_loses_nothing_and_trades_nothin
     assert score.verdict.succeeded > 10
 
 
-def test_a_daemon_that_gives_up_what_it_has_signed_is_found_out(tmp_path: Path) -> None:
-    """It says of swaps that landed that they failed; the journal, which it wrote itself, is not believed."""
+@pytest.mark.parametrize(
+    ("bug", "kind"), [("gives up what it has signed", Kind.FALSE_FAILED), ("sends before it is durable", Kind.LOST)]
+)
+def test_a_daemon_with_a_planted_bug_is_found_out(bug: str, kind: Kind, tmp_path: Path) -> None:
+    """The journal, which such a daemon has written itself, is not believed."""
     plans = rounds("after every node answered", "before the caller is told")
-    score = run_rounds(plans, seed=SEED, folder=tmp_path, child="tests.crash.careless_child")
+    score = run_rounds(plans, seed=SEED, folder=tmp_path, child=("tests.crash.careless_child", bug))
 
-    assert score.verdict.count(Kind.FALSE_FAILED) > 0
+    assert score.verdict.count(kind) > 0
     assert any("r0-" in problem for problem in score.problems)
+
+
+def test_a_daemon_that_keeps_what_it_has_reserved_is_found_out(tmp_path: Path) -> None:
+    """What it holds by mistake cannot be traded any more."""
+    score = run_rounds([], seed=SEED, folder=tmp_path, child=("tests.crash.careless_child", "keeps what it has reserved"))
+
+    assert score.leaks
+    assert all("BALANCE_INSUFFICIENT" in leak for leak in score.leaks)
+    assert score.verdict.sound
 
 
 def test_a_run_that_fails_says_how_to_see_it_again(
