@@ -2,8 +2,8 @@
 
 A trade is ACCEPTED when it has passed the rules that need no I/O. From then on it ends in exactly one terminal state:
 
-* DENIED: ours; a rule refused (balance, price) and nothing left the process. Its request may be accepted anew, and then
-  begins another life; a request has at most one life that was signed.
+* DENIED: ours; a rule refused (balance, price), nothing was signed and nothing left the process. Its request may be accepted
+  anew, and then begins another life; a request has at most one life that was signed.
 * REJECTED: theirs; proved not accepted, and nothing was sent that could still land.
 * SUCCEEDED, REVERTED: the chain says so, at `confirmed`.
 * EXPIRED: proved never to land.
@@ -13,9 +13,14 @@ SENT without a terminal state is what a caller sees as PENDING: unknown is not f
 
 Odd but true moves:
 
+* ACCEPTED may go to REJECTED though there is a signature: the disk failed SIGNED, so nothing was sent. DENIED it is never called,
+  for the bytes exist, and an append that failed may be on the disk all the same.
 * SIGNED may go to REJECTED, when the process that signed knows that it let no byte out.
-* SIGNED may go straight to what the chain says: a crash between the first byte and the entry SENT leaves SIGNED behind.
+* SIGNED may go straight to what the chain says, in the journal: SENT is not waited for, and a disk that fails it stops no trade.
+  A crash between the first byte and SENT leaves SIGNED behind; the next process sends on, and writes SENT.
 * SENT may go to REJECTED, when every recipient refused the bytes in its preflight: none of them forwarded anything.
+
+`docs/states.md` is made from the table.
 """
 
 import enum
