@@ -313,6 +313,8 @@ class Outcome:
     tip_lamports: int = 0
     rent_lamports: int = 0
     quoted_amount: int = 0
+    reference_amount: int = 0
+    """The output that slippage is measured against; 0 when nothing was signed."""
     slot: int = 0
     units_consumed: int = 0
     last_valid_block_height: int = 0

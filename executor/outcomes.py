@@ -101,6 +101,7 @@ def _after_signing(
         priority_fee_lamports=fill.priority_fee_lamports if fill else 0,
         rent_lamports=fill.rent_lamports if fill else 0,
         quoted_amount=signed.quoted_out_amount,
+        reference_amount=signed.reference_out_amount,
         slot=fill.slot if fill else 0,
         units_consumed=fill.units_consumed if fill else 0,
         last_valid_block_height=signed.last_valid_block_height,

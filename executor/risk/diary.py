@@ -93,8 +93,9 @@ class Diary:
             await self.journal.note(writing.note)
         except JournalError as error:
             self.log.exception("breaker.not_journalled")
-            writing.error = error
-            writing.tried.set()
+            for one in (writing, *self._waiting):  # none can overtake it: who waits for a later one has to know, too
+                one.error = error
+                one.tried.set()
             return False
         if self._waiting and self._waiting[0] is writing:
             self._waiting.popleft()

@@ -1,8 +1,8 @@
 """What was lost within a day, by token: the loss limit of the circuit breaker.
 
 A loss is what a trade received less than it was promised, in the token that it bought, and the network fee of a transaction that
-landed and failed, in lamports. What a trade received beyond the promise counts against it. Promised is what the caller
-expected, or the quote where that is more: an expected price far below the market must not make a gain of every trade.
+landed and failed, in lamports. What a trade received beyond the promise counts against it. Promised is what its slippage is
+measured against, or the quote where that is more: an expected price far below the market must not make a gain of every trade.
 """
 
 import json
@@ -14,7 +14,6 @@ from solders.pubkey import Pubkey
 
 from executor.config import TokenSettings
 from executor.model import NATIVE_MINT, Order, Outcome, OutcomeStatus
-from executor.units import out_at_price
 
 BUCKET_NS = 1_800 * 1_000_000_000
 BUCKETS_OF_A_DAY = 48
@@ -35,7 +34,7 @@ class Losses:
     def count(self, order: Order, outcome: Outcome) -> None:
         """Count how a trade ended, once for each."""
         if outcome.status is OutcomeStatus.SUCCESS:
-            promised = _promised(order, outcome)
+            promised = max(outcome.reference_amount, outcome.quoted_amount)
             if promised > 0:
                 self._add(order.output.mint, promised - outcome.executed_amount)
         elif outcome.status is OutcomeStatus.FAILED:
@@ -88,10 +87,3 @@ class Losses:
         oldest = self._number() - BUCKETS_OF_A_DAY
         for number in [number for number in self._buckets if number < oldest]:
             del self._buckets[number]
-
-
-def _promised(order: Order, outcome: Outcome) -> int:
-    if order.expected_price is None:
-        return outcome.quoted_amount
-    expected = out_at_price(order.expected_price, order.in_amount, order.input.decimals, order.output.decimals)
-    return max(expected, outcome.quoted_amount)

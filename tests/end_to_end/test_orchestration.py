@@ -10,9 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from solders.keypair import Keypair
 
+from executor.cli.client import connect
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import Refused, make_request
-from tests.support.daemon import accept_entries, refuse_entries
+from tests.support.callers import make_request
 from tests.support.localnet import Localnet
 from tests.support.processes import DaemonProcess, daemon_process
 from tests.support.settings import Place
@@ -46,13 +46,13 @@ def test_a_halt_is_told_and_the_process_is_well(chain: Localnet, wallet: Keypair
     with daemon_process(place, wallet) as daemon:
         watch = _watch(daemon, TRADING)
         assert next(watch) == SERVING
-        refuse_entries(place.journal_path, "SIGNED", "DENIED")
-        with pytest.raises(Refused):
-            daemon.caller.execute(make_request("halts", "SOL", "USDC", 1))
+        with connect(daemon.address) as operator:
+            operator.halt("maintenance", timeout_seconds=5)
         assert next(watch) == NOT_SERVING
         assert [_check(daemon, ""), _check(daemon, TRADING)] == [SERVING, NOT_SERVING]
         assert not daemon.caller.status().trading_allowed
-        accept_entries(place.journal_path, "SIGNED", "DENIED")
+        with connect(daemon.address) as operator:
+            operator.resume("it is done", timeout_seconds=5)
         assert next(watch) == SERVING
 
 

@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 import trio
 import trio.testing
+from attrs import define
 
 from executor.errors import Denied, ErrorCode, InvalidRequest
+from executor.journal.journal import Note
 from executor.model import Outcome, OutcomeStatus
 from executor.risk.breaker import MAX_WHY, NOTE_KIND, WATCH_SECONDS, Breaker
 from executor.risk.diary import MAX_WAITING_NOTES
@@ -39,10 +41,12 @@ async def watching(breaker: Breaker) -> AsyncIterator[None]:
 
 
 def kinds(breaker: Breaker) -> list[str]:
+    """Of its causes, in order."""
     return [cause.kind for cause in breaker.causes]
 
 
 def refusal(breaker: Breaker) -> Denied:
+    """What the next trade is told."""
     with pytest.raises(Denied) as caught:
         breaker.require_trading()
     assert caught.value.code is ErrorCode.TRADING_HALTED
@@ -391,8 +395,10 @@ async def test_a_reason_is_asked_for(autojump_clock: MockClock, why: str) -> Non
 async def test_a_halt_that_cannot_be_journalled_takes_effect(autojump_clock: MockClock) -> None:
     """The operator is told that a restart may not know it; it is written as soon as the disk is well."""
     notes = KeptNotes(is_full=True)
-    breaker = make_breaker(notes=notes)
+    breaker = make_breaker(notes=notes, landed_failures=2)
     async with watching(breaker):
+        trip(breaker)  # its note waits before the operator's
+        await trio.sleep(3)
         with pytest.raises(Denied, match="trading is halted, but not on disk yet") as caught:
             await breaker.halt("stop")
         assert breaker.state is OPEN
@@ -408,6 +414,7 @@ async def test_a_halt_that_cannot_be_journalled_takes_effect(autojump_clock: Moc
 
 
 def restarted(notes: KeptNotes, **settings: Any) -> Breaker:
+    """A breaker of the next process."""
     breaker = make_breaker(notes=notes, landed_failures=2, **settings)
     breaker.restore()
     return breaker
@@ -511,15 +518,48 @@ async def test_changes_that_cannot_be_written_are_bounded(autojump_clock: MockCl
         for _ in range(MAX_WAITING_NOTES + 5):
             nursery.start_soon(halt)
         await trio.testing.wait_all_tasks_blocked()
-        assert len(told) == 5
+        assert len(told) == 5  # those that were dropped
         nursery.start_soon(breaker.run)
         await trio.sleep(1)
         notes.is_full = False
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
 
-    assert len(told) == 6
+    assert len(told) == MAX_WAITING_NOTES + 5
     assert len(notes.notes(NOTE_KIND, last=1_000)) == MAX_WAITING_NOTES
+
+
+@define
+class SlowNotes(KeptNotes):
+    """A disk that takes a second."""
+
+    async def note(self, note: Note) -> None:
+        await trio.sleep(1)
+        await super().note(note)
+
+
+async def halt_in_vain(breaker: Breaker) -> None:
+    """Give a word that is overtaken before it is written."""
+    with pytest.raises(Denied, match="newer changes took its place"):
+        await breaker.halt("first")
+
+
+async def test_a_slow_disk_does_not_hold_changes_up(autojump_clock: MockClock) -> None:
+    """They take effect at once; even where the one that is being written is dropped for newer ones, the newest is written."""
+    notes = SlowNotes()
+    breaker = make_breaker(notes=notes)
+    async with watching(breaker), trio.open_nursery() as nursery:
+        nursery.start_soon(halt_in_vain, breaker)
+        await trio.sleep(0.5)
+        for number in range(MAX_WAITING_NOTES):
+            nursery.start_soon(breaker.halt, f"again {number}")
+        await trio.testing.wait_all_tasks_blocked()
+        assert "again" in breaker.causes[0].cause
+
+    written = [json.loads(note.body)["operator"]["cause"] for note in notes.kept]
+    assert len(written) == MAX_WAITING_NOTES + 1
+    assert written[0].endswith("first")
+    assert written[-1] == breaker.causes[0].cause
 
 
 async def test_what_is_not_written_yet_is_handed_over_at_the_end(autojump_clock: MockClock) -> None:

@@ -185,10 +185,10 @@ async def test_a_source_has_its_own_amount(autojump_clock: MockClock) -> None:  
         (None, False),
     ],
 )
-async def test_what_was_not_spent_is_given_back(
+async def test_what_was_not_spent_is_given_back(  # noqa: ASYNC124 - the same
     answer: Outcome | Denied | None,
     is_given_back: bool,
-    autojump_clock: MockClock,  # noqa: ASYNC124 - the same
+    autojump_clock: MockClock,
 ) -> None:
     """When that is certain, and once: what is not known counts as spent."""
     limits = make_limits(of_all=100, of_source=100)
@@ -224,9 +224,9 @@ async def test_a_clock_that_is_set_back_gives_nothing_back(autojump_clock: MockC
     assert refusal(limits, an_order("three", 11, at_unix_ns=clock.unix_ns)).context["left"] == 10
 
 
-async def test_more_sources_than_are_counted_are_refused(
+async def test_more_sources_than_are_counted_are_refused(  # noqa: ASYNC124 - the same
     monkeypatch: pytest.MonkeyPatch,
-    autojump_clock: MockClock,  # noqa: ASYNC124 - the same
+    autojump_clock: MockClock,
 ) -> None:
     """Forgetting one would give it its amount anew; known ones trade on, and a new day begins with empty books."""
     monkeypatch.setattr(volumes, "MAX_ENTRIES", 2)

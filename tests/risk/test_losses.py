@@ -1,9 +1,6 @@
 """What was lost within a day, by token."""
 
-from fractions import Fraction
-
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,20 +49,19 @@ def test_fees_of_what_reverted_count_in_lamports() -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "quoted", "executed", "lost"),
+    ("reference", "quoted", "executed", "lost"),
     [
-        (None, 6_000_000, 5_990_000, 10_000),
-        ("120", 6_000_000, 5_990_000, 10_000),  # 0.05 SOL at 120 USDC
-        ("121", 6_000_000, 5_990_000, 60_000),  # short of what was expected
-        ("1", 6_000_000, 5_990_000, 10_000),  # an expectation that is far too low makes no gain
-        ("120", 5_950_000, 6_050_000, -50_000),
-        (None, 0, 5_990_000, 0),  # nothing was promised
+        (6_000_000, 6_000_000, 5_990_000, 10_000),
+        (6_050_000, 6_000_000, 5_990_000, 60_000),  # short of what was expected
+        (50_000, 6_000_000, 5_990_000, 10_000),  # an expectation that is far too low makes no gain
+        (6_000_000, 5_950_000, 6_050_000, -50_000),
+        (0, 0, 5_990_000, 0),  # nothing was promised
     ],
 )
-def test_what_is_promised(price: str | None, quoted: int, executed: int, lost: int) -> None:
-    """The expected price, or the quote where that is more: exactly, in the smallest unit."""
-    books, order = make_losses(), evolve(BUY_USDC, expected_price=None if price is None else Fraction(price))
-    books.count(order, success(quoted_amount=quoted, executed_amount=executed))
+def test_what_is_promised(reference: int, quoted: int, executed: int, lost: int) -> None:
+    """What slippage is measured against, or the quote where that is more: exactly, in the smallest unit."""
+    books = make_losses()
+    books.count(BUY_USDC, success(reference_amount=reference, quoted_amount=quoted, executed_amount=executed))
 
     assert books.lost(USDC.mint) == lost
 

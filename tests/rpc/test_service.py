@@ -353,6 +353,32 @@ async def test_every_refusal_has_its_status_and_details(code: ErrorCode) -> None
     assert [type(detail).__name__ for detail in others] == (["RetryInfo"] if passing else [])
 
 
+@pytest.mark.parametrize(("figure", "told"), [(0.25, (0, 250_000_000)), (90.5, (90, 500_000_000)), ("2.5", (2, 500_000_000))])
+async def test_a_refusal_that_knows_its_end_tells_when_to_come_back(figure: object, told: tuple[int, int]) -> None:
+    """In RetryInfo, to the nanosecond; also of a refusal that stood in the journal, where figures are text."""
+    error = await _refusal(Denied(ErrorCode.RATE_EXCEEDED, "too fast", retry_after_seconds=figure))
+    _, retry = details(error)
+
+    assert (retry.retry_delay.seconds, retry.retry_delay.nanos) == told
+
+
+@pytest.mark.parametrize(("method", "word"), [("HaltTrading", "halt"), ("ResumeTrading", "resume")])
+async def test_an_operators_word_is_passed_on(method: str, word: str) -> None:
+    """As it came; the answer is the status, or the refusal."""
+    request = pb.HaltTradingRequest if word == "halt" else pb.ResumeTradingRequest
+    executor = Answering()
+    status = await _ask(executor, method, request(why="the feed is down"), pb.ExecutorStatus)
+    executor.answer = InvalidRequest([FieldProblem("why", "is empty")])
+    refused = await _exchange(executor, method, request(), pb.ExecutorStatus)
+
+    assert isinstance(status, pb.ExecutorStatus)
+    assert [cause.kind for cause in status.breaker_causes] == ["operator"]
+    assert executor.asked == [f"{word}: the feed is down", f"{word}: "]
+    assert isinstance(refused, grpc.RpcError)
+    assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [violation.field for violation in details(refused)[1].field_violations] == ["why"]
+
+
 async def test_an_invalid_request_names_every_wrong_field() -> None:
     """INVALID_ARGUMENT has a violation for each wrong field."""
     error = await _refusal(InvalidRequest([FieldProblem("request_id", "is empty"), FieldProblem("input_token", "is no mint")]))
