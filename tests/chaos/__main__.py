@@ -18,7 +18,7 @@ HASH_SEED = "0"
 def main(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code."""
     if arguments[:1] == ["crash"]:
-        from tests.crash.run import main as crash  # noqa: PLC0415 - it needs processes and sockets, the others do not
+        from tests.crash.run import main as crash
 
         return int(crash(list(arguments[1:])))
     options = _parser().parse_args(arguments)
@@ -80,7 +80,7 @@ def _one(of: HistorySeed, *, show: bool) -> int:
 
 
 def _planted(options: argparse.Namespace) -> int:
-    from tests.simulation import planted  # noqa: PLC0415 - it reaches into all of the daemon
+    from tests.simulation import planted
 
     return planted.report(only=options.only, as_json=options.json)
 

@@ -1,4 +1,4 @@
-"""The callers of one request: they ask once, or several at once, again after a cut, after the end, with other content, or give up.
+"""The callers of one request: they ask once or several at once, again after a cut or the end, with other content, or give up.
 
 What each call was told is kept, in order, for the checker.
 """
@@ -14,6 +14,7 @@ from executor.errors import TradeError
 from executor.model import Outcome, OutcomeStatus, TradeRequest
 from executor.states import TERMINAL
 from tests.chaos.checker import FINAL, Told, Word
+from tests.simulation.chance import chance
 from tests.simulation.clock import nap
 from tests.simulation.daemon import Cut, Keeper
 from tests.simulation.workload import Plan, other_content
@@ -69,7 +70,7 @@ class Callers:
     _rng: random.Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._rng = random.Random(self.plan.seed)
+        self._rng = chance(self.plan.seed)
 
     async def run(self) -> None:
         """Ask until everybody knows, or has given up."""
@@ -79,9 +80,9 @@ class Callers:
         other = rng.random() < climate.callers_other
         async with trio.open_nursery() as nursery:
             for number in range(several):
-                nursery.start_soon(self._ask_until_known, request, random.Random(f"{self.plan.seed} {number}"))
+                nursery.start_soon(self._ask_until_known, request, chance(f"{self.plan.seed} {number}"))
             if other:
-                nursery.start_soon(self._ask_other, random.Random(f"{self.plan.seed} other"))
+                nursery.start_soon(self._ask_other, chance(f"{self.plan.seed} other"))
         if rng.random() < climate.callers_again:
             await nap(rng.uniform(0.0, 5.0))
             await self._call("execute", request, lambda desk: desk.execute(request))
@@ -117,9 +118,8 @@ class Callers:
 
     def _hold_against_journal(self, told: Told) -> None:
         """An outcome is on disk when it is told, as long as the disk takes it; and a well disk is no reason to refuse."""
-        daemon, climate = self.keeper.daemon, self.keeper.world.climate
-        request_id = self.plan.request.request_id
-        if daemon is None or climate.disk_failures:
+        daemon, request_id = self.keeper.daemon, self.plan.request.request_id
+        if daemon is None or self.keeper.disk_is_bad:
             return
         if told.code == "JOURNAL_UNAVAILABLE":
             self.asked.wrong.append(f"request {request_id} was told {told.word} JOURNAL_UNAVAILABLE, and the disk is well")

@@ -16,7 +16,7 @@ class Chronicle:
     faults: Counter[str] = field(factory=Counter)
     """By kind."""
     crashes: int = 0
-    _hash: "hashlib._Hash" = field(factory=lambda: hashlib.blake2b(digest_size=16))
+    _hash: "hashlib.blake2b" = field(factory=lambda: hashlib.blake2b(digest_size=16))
 
     def note(self, *words: object) -> None:
         """Write down what happened now."""

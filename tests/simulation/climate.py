@@ -139,8 +139,8 @@ def _full_disk(c: Climate, rng: random.Random) -> Climate:
 
 def _crashy(c: Climate, rng: random.Random) -> Climate:
     steps = round(10 ** rng.uniform(3.4, 4.3))
-    at = {"crash_at_commit": rng.choice((0.0, 0.006)), "crash_at_send": rng.choice((0.0, 0.006))}
-    return evolve(c, crash_steps=steps, **at)
+    commit, send = (rng.choice((0.0, 0.006)) for _ in range(2))
+    return evolve(c, crash_steps=steps, crash_at_commit=commit, crash_at_send=send)
 
 
 def _restarting(c: Climate, rng: random.Random) -> Climate:

@@ -15,6 +15,7 @@ from executor.desk import Desk
 from executor.localnet.jupiter import BASE_PATH
 from executor.supervisor import Daemon, Surroundings, assemble
 from executor.wallet.signer import KeypairSigner
+from tests.simulation.chance import chance
 from tests.simulation.clock import nap
 from tests.simulation.disk import Disk
 from tests.simulation.life import Life
@@ -31,6 +32,7 @@ SOON_RATE = 0.3
 """Lives that end before or shortly after the daemon is ready."""
 SOON_STEPS = 400
 FAILING_SECONDS = 5.0
+BREAKER_OFF = {"error_rate_percent": 0, "landed_failures": 0, "slow_broadcast_p99_seconds": 0}
 
 T = TypeVar("T")
 
@@ -107,6 +109,9 @@ class Keeper:
     life: Life = field(factory=lambda: Life(0))
     may_die: bool = True
     disk_fails: bool = False
+    """At this moment."""
+    disk_is_bad: bool = field(init=False)
+    """It fails now and then in this history."""
     _rng: random.Random = field(init=False)
     _calls: set[trio.CancelScope] = field(factory=set)
     _scope: trio.CancelScope = field(factory=trio.CancelScope)
@@ -114,7 +119,8 @@ class Keeper:
     _open: trio.Event = field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self._rng = random.Random(f"{self.seed} keeper")
+        self._rng = chance(f"{self.seed} keeper")
+        self.disk_is_bad = self.world.climate.disk_failures > 0
 
     async def run(self) -> None:
         """Start the daemon again and again, until cancelled."""
@@ -122,14 +128,14 @@ class Keeper:
         while True:
             self.life = Life(self.life.number + 1, strike=self._strike)
             await self._live(directory)
-            if self.life.over:
+            if self.life.is_over():
                 directory = self.folder / f"life-{self.life.number}"
             await nap(self._down_seconds())
 
     async def call(self, ask: Callable[[Desk], Awaitable[T]]) -> T:
-        """Ask the desk. Raises Cut when there is no answer, whatever became of the question; what the desk raises comes through."""
+        """Ask the desk. Raises Cut when there is no answer, whatever became of the question, and what the desk raises."""
         daemon, life = self.daemon, self.life
-        if daemon is None or life.over:
+        if daemon is None or life.is_over():
             raise Cut
         with trio.CancelScope() as scope:
             self._calls.add(scope)
@@ -143,10 +149,10 @@ class Keeper:
         try:
             answer = await ask(daemon.desk)
         except Exception:
-            if life.over:
+            if life.is_over():
                 raise Cut from None
             raise
-        if life.over:
+        if life.is_over():
             raise Cut
         return answer
 
@@ -186,7 +192,7 @@ class Keeper:
             directory=directory,
             life=life,
             chronicle=self.world.chronicle,
-            rng=random.Random(f"{self.seed} disk {life.number}"),
+            rng=chance(f"{self.seed} disk {life.number}"),
             climate=lambda: self.world.climate,
             failing=lambda: self.disk_fails,
         )
@@ -195,7 +201,7 @@ class Keeper:
             try:
                 await self._run_daemon(directory, life)
             except Exception as error:  # noqa: BLE001 - a daemon that falls over is what we are looking for
-                if not life.over:
+                if not life.is_over():
                     self.bugs.append(f"the daemon fell over: {error!r}")
                     self._strike("bug")
         self.daemon = None
@@ -206,7 +212,7 @@ class Keeper:
         surroundings = Surroundings(
             environment={},
             now_ns=self.world.clock.now_ns,
-            rng=random.Random(seed),
+            rng=chance(seed),
             log=WatchfulLog(life, self.bugs),
             transport=Wires(self.world, life, seed),
             run_commit=self._disk.run_commit if self._disk else None,  # type: ignore[arg-type]
@@ -216,13 +222,13 @@ class Keeper:
         try:
             await daemon.live(on_ready=lambda _address: self._ready(daemon, life))
         finally:
-            if not life.over:
+            if not life.is_over():
                 self.daemon = None
             with trio.CancelScope(shield=True):
                 await daemon.aclose()
 
     def _ready(self, daemon: Daemon, life: Life) -> None:
-        if not life.over:
+        if not life.is_over():
             self.world.chronicle.note("ready", life.number)
             self.daemon = daemon
             self._open.set()
@@ -230,9 +236,7 @@ class Keeper:
     def _config(self, directory: Path) -> Config:
         hosts = tuple(f"http://{host}" for host in self.world.endpoints if host != JUPITER_HOST)
         place = Place(folder=directory, nodes=hosts, jupiter=f"http://{JUPITER_HOST}{BASE_PATH}")
-        breaker = (
-            {} if self.world.climate.breaker else {"error_rate_percent": 0, "landed_failures": 0, "slow_broadcast_p99_seconds": 0}
-        )
+        breaker = {} if self.world.climate.breaker else BREAKER_OFF
         text = place.config_text(
             breaker=breaker,
             daemon={"data_directory": str(directory), "drain_timeout_seconds": 5.0},
@@ -259,7 +263,7 @@ class Keeper:
     def _strike(self, why: str) -> None:
         """Kill it: void all that it does from now on, keep what its disk holds, and let it unwind unheard."""
         life = self.life
-        if life.over or (not self.may_die and why != "bug"):
+        if life.is_over() or (not self.may_die and why != "bug"):
             return
         life.ended.set()
         left = self._disk.leave(self.folder / f"life-{life.number}") if self._disk else "nothing"

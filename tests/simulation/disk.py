@@ -43,7 +43,7 @@ class Disk:
 
     async def run_commit(self, commit: Callable[[], None]) -> None:
         """Run a commit after its time."""
-        if self.life.over:
+        if self.life.is_over():
             return
         climate = self.climate()
         seconds = self.rng.uniform(*climate.disk_seconds)
@@ -56,7 +56,7 @@ class Disk:
         if dies:
             self.life.strike("commit")
         self._under_way = None
-        if self.life.over:
+        if self.life.is_over():
             return
         self._commit(commit)
         if self.rng.random() < LINGER_RATE:

@@ -4,7 +4,6 @@ Everything in it follows from its seed and the number of its trades: run twice, 
 """
 
 import gc
-import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from solders.keypair import Keypair
 
 from executor.supervisor import Daemon
 from tests.simulation.callers import Asked, Callers
+from tests.simulation.chance import chance
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.climate import Climate, draw
 from tests.simulation.clock import SimulatedClock, nap
@@ -75,7 +75,7 @@ class _History:
 
     async def run(self) -> None:
         seed = self.of.text
-        wallet = Keypair.from_seed(random.Random(f"{seed} wallet").randbytes(32))
+        wallet = Keypair.from_seed(chance(f"{seed} wallet").randbytes(32))
         world = World(climate=self.climate, seed=seed, chronicle=self.chronicle, wallet=wallet)
         keeper = Keeper(world=world, folder=self.folder, seed=seed, wallet=wallet)
         async with trio.open_nursery() as nursery:
@@ -126,7 +126,7 @@ class _History:
 
 def run_history(of: HistorySeed, *, keep_lines: bool = False, climate: Climate | None = None) -> HistoryResult:
     """Run it."""
-    climate = climate or draw(random.Random(f"{of.text} climate"))
+    climate = climate or draw(chance(f"{of.text} climate"))
     chronicle = Chronicle(keep=keep_lines)
     with _folder() as folder, _deterministic(of.text):
         history = _History(of=of, climate=climate, chronicle=chronicle, folder=folder)

@@ -1,4 +1,4 @@
-"""The judgement of a history that has come to rest: the chaos checker over chain, journal and answers, and the daemon's own books."""
+"""The judgement of a history at rest: the checker over chain, journal and answers, and a look into the daemon's own books."""
 
 import json
 import sqlite3

@@ -15,7 +15,6 @@ class Life:
     """Kills the daemon now."""
     ended: trio.Event = field(factory=trio.Event)
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """It died: from then on nothing leaves it, and nobody hears it."""
         return self.ended.is_set()

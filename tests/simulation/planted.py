@@ -7,6 +7,7 @@ too weak, not that the daemon is well.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -22,8 +23,10 @@ from executor.faults import Reaction, TransportError, after_send
 from executor.journal import records
 from executor.life import Life
 from executor.model import Fill, Landed, Outcome, OutcomeStatus, Sent, Signed
+from executor.network.solana import Node
 from executor.risk.reservations import Reservations, Ticket
 from executor.stages import sending, simulation
+from executor.stages.filling import read_fill
 from executor.stages.message import to_wire
 from executor.states import State
 from executor.units import Lamports
@@ -70,11 +73,15 @@ def _signed_anew(signed: Signed, life: Life) -> Signed:
     )
 
 
+async def _send_bytes(wire: bytes, node: Node) -> str:
+    return await node.send(wire, skip_preflight=True)
+
+
 async def _send_anew_after_an_error(signed: Signed, life: Life) -> None:
     """The first answer was an error: sign a fresh transaction and try again."""
     line = life.line
     while True:
-        answers = await line.nodes.every(lambda node: node.send(signed.wire, skip_preflight=True))
+        answers = await line.nodes.every(partial(_send_bytes, signed.wire))
         await trio.sleep(line.config.confirmation.resend_seconds)
         if any(isinstance(answer, TransportError) for answer in answers):
             signed = _signed_anew(signed, life)
@@ -155,7 +162,7 @@ async def _await_processed(sent: Sent, life: Life) -> Fill:
             continue
         landed = Landed(slot=status.slot, reverted=status.error is not None, confirmed_at=trio.current_time())
         with trio.move_on_after(3.0):
-            fill = await trade.read_fill(sent, landed, nodes=line.nodes, log=life.log)
+            fill = await read_fill(sent, landed, nodes=line.nodes, log=life.log)
             if fill is not None:
                 return fill
         return Fill(

@@ -1,7 +1,7 @@
-"""What carries the daemon's calls in place of sockets: a wire with delays, losses and lies, whose other end is the localnet's core.
+"""What carries the daemon's calls in place of sockets: a wire with delays, losses and lies; its other end is the localnet's core.
 
-Faults end as on the localnet's real server (`carriage`): a call is carried out or not, its answer comes whole, halved, replaced or
-never. A request that has left arrives, whatever becomes of the one who sent it.
+Faults end as on the localnet's real server (`carriage`): a call is carried out or not, its answer comes whole, halved, replaced
+or never. A request that has left arrives, whatever becomes of the one who sent it.
 """
 
 import random
@@ -20,8 +20,8 @@ from executor.localnet.faults import (
     Fault,
     Garbage,
     Hang,
-    Latency,
     LateLanding,
+    Latency,
     LostSend,
     Order,
     Reset,
@@ -33,6 +33,7 @@ from executor.localnet.http import HttpReply
 from executor.localnet.http import HttpRequest as WireRequest
 from executor.localnet.node import Exchange
 from executor.network.transport import Failure, HttpAnswer, HttpRequest, Origin
+from tests.simulation.chance import chance
 from tests.simulation.climate import Rates
 from tests.simulation.clock import nap
 from tests.simulation.life import Life
@@ -59,7 +60,7 @@ _JUPITER_ERRORS = (
 class Fate:
     """What becomes of one call."""
 
-    plan: Carriage = Carriage()
+    plan: Carriage
     core: Fault | None = None
     """What the node does wrong with it."""
     repeated_after_seconds: float | None = None
@@ -70,7 +71,7 @@ class Fate:
     """There is no connection."""
 
 
-_FINE = Fate()
+_FINE = Fate(Carriage())
 
 
 @define(kw_only=True, eq=False)
@@ -85,7 +86,7 @@ class SimulatedTransport:
 
     async def exchange(self, request: HttpRequest) -> HttpAnswer | Failure:
         """Carry a request there and its answer back."""
-        if self.life.over:
+        if self.life.is_over():
             await trio.sleep_forever()  # the dead send nothing
         exchange = self.endpoint.face.read(self._wire_request(request))
         assert isinstance(exchange, Exchange)
@@ -102,7 +103,7 @@ class SimulatedTransport:
             exchange.answer()
             await nap(fate.proxied_seconds)
         reply = self._carry_out(exchange, operation, fate)
-        if self.life.over:
+        if self.life.is_over():
             await trio.sleep_forever()
         if self.rng.random() < ANSWER_DELAY_RATE:
             await nap(self.rng.uniform(*self.world.climate.latency_seconds))
@@ -176,7 +177,7 @@ class SimulatedTransport:
             return Fate(carriage(delay), core)
         self.world.chronicle.fault(kind, self.endpoint.host, operation)
         if kind == "refused":
-            return Fate(refused=True)
+            return Fate(Carriage(executed=False), refused=True)
         if kind == "duplicate":
             return Fate(carriage(delay), core, repeated_after_seconds=rng.uniform(0.0, MAX_DUPLICATE_SECONDS))
         if kind == "proxied":
@@ -267,5 +268,5 @@ class Wires:
             world=self.world,
             life=self.life,
             headers=dict(headers),
-            rng=random.Random(f"{self.seed} wire {origin.host}"),
+            rng=chance(f"{self.seed} wire {origin.host}"),
         )

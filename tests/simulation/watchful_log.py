@@ -24,7 +24,7 @@ class WatchfulLog:
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Keep a bug, unless it is the last cry of a daemon that was killed."""
-        if event in BUGS and not self.life.over:
+        if event in BUGS and not self.life.is_over():
             self.bugs.append(f"{event}: {''.join(traceback.format_exception(sys.exception())[-4:])}")
 
     def bind(self, **fields: object) -> "WatchfulLog":

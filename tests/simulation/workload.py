@@ -1,4 +1,4 @@
-"""Who asks for what, and when: drawn from the seed, trade by trade, so that a shorter history is the beginning of a longer one."""
+"""Who asks for what, and when: drawn from the seed, trade by trade; a shorter history is the beginning of a longer one."""
 
 import random
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from executor.localnet.market import USD_PRICES
 from executor.localnet.tokens import BERN, BONK, JITOSOL, RAY, SOL, USDC, Token
 from executor.model import TradeRequest, Urgency
+from tests.simulation.chance import chance
 from tests.simulation.climate import Climate
 
 UNIQUE = 10_000
@@ -50,7 +51,7 @@ def plans(seed: str, climate: Climate, trades: int) -> Iterator[Plan]:
     equal: TradeRequest | None = None
     left = 0
     for number in range(trades):
-        rng = random.Random(f"{seed} trade {number}")
+        rng = chance(f"{seed} trade {number}")
         pause = rng.expovariate(climate.trades_per_second)
         if left:
             left, pause = left - 1, 0.0

@@ -1,4 +1,4 @@
-"""The world around the daemon: the localnet's core, its nodes and its Jupiter API, what is on its way to them, and its troubles."""
+"""The world around the daemon: the localnet's core with its nodes and Jupiter, what is on its way to them, and its troubles."""
 
 import random
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from executor.localnet.server import Face
 from executor.localnet.tokens import SOL, TOKENS
 from executor.localnet.visit import NodeSettings
 from executor.localnet.world import JupiterFace, Localnet, LocalnetSettings
+from tests.simulation.chance import chance
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.climate import Climate
 from tests.simulation.clock import WallClock, true_unix_ns
@@ -64,7 +65,7 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         climate = self.climate
-        self._rng = random.Random(f"{self.seed} world")
+        self._rng = chance(f"{self.seed} world")
         settings = LocalnetSettings(
             seed=self._rng.getrandbits(32),
             nodes=climate.nodes,
