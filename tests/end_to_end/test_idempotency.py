@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -48,8 +49,10 @@ Told = dict[str, list[bytes]]
 async def _call_all(address: str, requests: Sequence[pb.TradeRequest]) -> Told:
     """Make all calls at once, as stock clients with a few connections; who loses the daemon asks again."""
     told: Told = defaultdict(list)
-    channels = [grpc.aio.insecure_channel(address, options=OPTIONS) for _ in range(CHANNELS)]
-    try:
+    async with AsyncExitStack() as opened:
+        channels = [
+            await opened.enter_async_context(grpc.aio.insecure_channel(address, options=OPTIONS)) for _ in range(CHANNELS)
+        ]
         stubs = [
             channel.unary_unary(f"{SERVICE}/ExecuteTradeRequest", request_serializer=pb.TradeRequest.SerializeToString)
             for channel in channels
@@ -68,8 +71,6 @@ async def _call_all(address: str, requests: Sequence[pb.TradeRequest]) -> Told:
                     return
 
         await asyncio.gather(*(call(number, request) for number, request in enumerate(requests)))
-    finally:
-        await asyncio.gather(*(channel.close() for channel in channels))
     return told
 
 
