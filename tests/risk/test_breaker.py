@@ -269,6 +269,21 @@ async def test_a_probe_that_fails_opens_it_for_twice_as_long(autojump_clock: Moc
     assert refusal(breaker).context["retry_after_seconds"] == 30.0
 
 
+async def test_a_failed_probe_undoes_the_successes_before_it(autojump_clock: MockClock) -> None:
+    """Only so many in one round close it."""
+    breaker = make_breaker(landed_failures=2, probe_successes=2)
+    trip(breaker)
+    await trio.sleep(OPEN_SECONDS)
+    trade(breaker, "good", success())
+    trade(breaker, "bad", EXPIRED)
+    await trio.sleep(2 * OPEN_SECONDS)
+    trade(breaker, "good-again", success())
+    assert breaker.state is HALF_OPEN
+    trade(breaker, "better", success())
+
+    assert breaker.state is CLOSED
+
+
 async def test_a_slow_probe_fails_where_slow_sends_are_watched(autojump_clock: MockClock) -> None:
     """A success that was sent too late does not close what slow sends may have opened."""
     breaker = make_breaker(slow_broadcast_p99_seconds=1.0, slow_broadcast_trades=1)
@@ -478,6 +493,20 @@ async def test_a_restart_keeps_losses(autojump_clock: MockClock) -> None:
     fourth.look()
 
     assert fourth.state is CLOSED
+
+
+async def test_losses_are_kept_when_a_trade_ends(autojump_clock: MockClock) -> None:
+    """At once after a pause, and together with what follows within the watcher's next look: a crash loses no more than that."""
+    notes = KeptNotes()
+    breaker = make_breaker(notes=notes, max_loss_per_day=100)
+    for _ in range(5):
+        trade(breaker, "r", success(quoted_amount=1_000, executed_amount=999))
+    assert len(notes.notes("loss", last=9)) == 1
+    async with watching(breaker):
+        assert len(notes.notes("loss", last=9)) == 2
+    again = restarted(notes, max_loss_per_day=100)
+
+    assert again.losses.lost(make_order().output.mint) == 5
 
 
 async def test_every_change_is_journalled_with_its_cause(autojump_clock: MockClock) -> None:
