@@ -3,6 +3,7 @@
 Only what the market needs: no multisig, no delegates, and of Token-2022's extensions the transfer fee and the immutable owner.
 """
 
+import functools
 import hashlib
 import struct
 from typing import Final
@@ -70,6 +71,8 @@ def invented_address(name: str) -> Pubkey:
     return Pubkey.find_program_address([hashlib.sha256(name.encode()).digest()], SYSTEM_PROGRAM)[0]
 
 
+REMEMBERED_ADDRESSES: Final = 4_096
+"""Each takes a search for a point off the curve."""
 MINT_AUTHORITY: Final = invented_address("mint authority")
 
 
@@ -83,6 +86,7 @@ def program_account(owner: Pubkey, data: bytes, *, lamports: int | None = None) 
     return Account(lamports=rent_exemption(len(data)) if lamports is None else lamports, data=data, owner=owner)
 
 
+@functools.lru_cache(maxsize=REMEMBERED_ADDRESSES)
 def associated_address(owner: Pubkey, token: Token) -> Pubkey:
     """Where the owner's tokens lie by convention."""
     return associated_token_account(owner, token.mint, token.program)

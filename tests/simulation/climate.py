@@ -71,7 +71,14 @@ class Climate:
 
     def calmed(self) -> "Climate":
         """The same world after all troubles."""
-        return Climate(nodes=self.nodes, breaker=self.breaker, skip_rate=self.skip_rate, preflight=self.preflight, slow_rate=0.0)
+        return Climate(
+            nodes=self.nodes,
+            breaker=self.breaker,
+            trader=False,
+            skip_rate=self.skip_rate,
+            preflight=self.preflight,
+            slow_rate=0.0,
+        )
 
 
 def _wire(scale: float) -> Rates:

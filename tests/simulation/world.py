@@ -132,7 +132,10 @@ class World:
         while True:
             await trio.sleep(SLOT_SECONDS)
             self._strike_quotes()
-            self.localnet.step()
+            if self.climate.trader:
+                self.localnet.step()
+            else:
+                self.localnet.cluster.tick()
 
     def _strike_quotes(self) -> None:
         """The market moves between quote and landing; here the quote is better than the pools, which is the same."""

@@ -1,0 +1,112 @@
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.simulation.chance import chance
+from tests.simulation.chronicle import Chronicle
+from tests.simulation.climate import Climate
+from tests.simulation.disk import JOURNAL, WAL, Disk
+from tests.simulation.life import Life
+
+
+def new_disk(directory: Path, *, seed: str = "disk", failing: bool = False, lasts: float = 0.01) -> Disk:
+    climate = Climate(disk_seconds=(lasts, lasts))
+    return Disk(
+        directory=directory,
+        life=Life(1),
+        chronicle=Chronicle(),
+        rng=chance(seed),
+        climate=lambda: climate,
+        failing=lambda: failing,
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[[int], None]:
+    """A database like the journal's, and what commits a number to it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    connection = sqlite3.connect(folder / JOURNAL, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE numbers (number INTEGER)")
+    return lambda number: connection.execute("INSERT INTO numbers VALUES (?)", (number,)) and None
+
+
+def numbers(folder: Path) -> list[int]:
+    with closing(sqlite3.connect(folder / JOURNAL)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number")]
+
+
+async def test_a_commit_takes_its_time(
+    tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
+) -> None:
+    """And is on the disk when it has ended."""
+    disk = new_disk(tmp_path / "disk", lasts=2.0)
+    began = trio.current_time()
+
+    await disk.run_commit(lambda: table(1))
+
+    assert trio.current_time() - began >= 2.0
+    assert disk.leave(tmp_path / "left") == "idle"
+    assert numbers(tmp_path / "left") == [1]
+
+
+async def test_a_crash_in_a_commit_leaves_all_or_nothing_of_it(
+    tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
+) -> None:
+    """Unwritten, torn or whole: what was committed before is there, and SQLite sees half a commit as none."""
+    await new_disk(tmp_path / "disk").run_commit(lambda: table(0))
+    fates: dict[str, set[bool]] = {}
+    for number in range(1, 40):
+        disk = new_disk(tmp_path / "disk", seed=f"crash {number}", lasts=1.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(disk.run_commit, lambda number=number: table(number))
+            await trio.sleep(0.5)
+            fate = disk.leave(tmp_path / f"left {number}")
+            disk.life.ended.set()
+        left = numbers(tmp_path / f"left {number}")
+        assert left[0] == 0
+        fates.setdefault(fate, set()).add(number in left)
+
+    assert fates["unwritten"] == {False}
+    assert fates["whole"] == {True}
+    assert False in fates["torn"]
+
+
+async def test_the_dead_commit_nothing(
+    tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
+) -> None:
+    """What is handed over after the death is not run, and nobody waits for it."""
+    disk = new_disk(tmp_path / "disk", lasts=1_000.0)
+    disk.life.ended.set()
+
+    await disk.run_commit(lambda: table(1))
+
+    assert numbers(tmp_path / "disk") == []
+
+
+async def test_a_failing_disk_fails_within_sqlite(
+    tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
+) -> None:
+    """The write itself fails; later commits, of a disk that is well again, succeed."""
+    problems: list[str] = []
+
+    def commit() -> None:
+        try:
+            table(1)
+        except sqlite3.OperationalError as error:
+            problems.append(str(error))
+
+    for seed in range(8):
+        await new_disk(tmp_path / "disk", seed=str(seed), failing=True).run_commit(commit)
+    await new_disk(tmp_path / "disk").run_commit(lambda: table(2))
+
+    assert set(problems) == {"disk I/O error"}
+    assert 2 in numbers(tmp_path / "disk")
+    assert (tmp_path / "disk" / WAL).exists()
