@@ -168,6 +168,10 @@ class Keeper:
             self.world.chronicle.fault("stop", self.life.number)
             self.daemon._stopping.set()
 
+    def end(self) -> None:
+        """The history is over: nothing that the daemon still does counts."""
+        self.life.ended.set()
+
     async def fail_disk(self) -> None:
         """Let the disk fail now and then, until cancelled."""
         while rate := self.world.climate.disk_failures:

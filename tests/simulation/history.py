@@ -81,20 +81,26 @@ class _History:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.run)
             nursery.start_soon(keeper.run)
-            async with trio.open_nursery() as troubles:
-                troubles.start_soon(keeper.fail_disk)
-                troubles.start_soon(keeper.stop_now_and_then)
-                await self._trade(keeper)
-                troubles.cancel_scope.cancel()
-            keeper.disk_fails = keeper.may_die = False
-            world.calm()
-            daemon = await self._settle(keeper)
-            for callers in self.callers:
-                await callers.look_back()
-            asked = [callers.asked for callers in self.callers]
-            self.judgement = judge(asked=asked, world=world, keeper=keeper, daemon=daemon, chronicle=self.chronicle)
-            world.end()
+            try:
+                await self._play(world, keeper)
+            finally:
+                keeper.end()
+                world.end()
             nursery.cancel_scope.cancel()
+
+    async def _play(self, world: World, keeper: Keeper) -> None:
+        async with trio.open_nursery() as troubles:
+            troubles.start_soon(keeper.fail_disk)
+            troubles.start_soon(keeper.stop_now_and_then)
+            await self._trade(keeper)
+            troubles.cancel_scope.cancel()
+        keeper.disk_fails = keeper.may_die = False
+        world.calm()
+        daemon = await self._settle(keeper)
+        for callers in self.callers:
+            await callers.look_back()
+        asked = [callers.asked for callers in self.callers]
+        self.judgement = judge(asked=asked, world=world, keeper=keeper, daemon=daemon, chronicle=self.chronicle)
 
     async def _trade(self, keeper: Keeper) -> None:
         await nap(5.0)
