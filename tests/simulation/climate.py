@@ -145,7 +145,7 @@ def _full_disk(c: Climate, rng: random.Random) -> Climate:
 
 
 def _crashy(c: Climate, rng: random.Random) -> Climate:
-    steps = round(10 ** rng.uniform(3.4, 4.3))
+    steps = round(10 ** rng.uniform(3.2, 4.2))
     commit, send = (rng.choice((0.0, 0.006)) for _ in range(2))
     return evolve(c, crash_steps=steps, crash_at_commit=commit, crash_at_send=send)
 
@@ -184,7 +184,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "checking": _checking,
     }
 )
-_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 5, "lossy": 2, "congested": 2, "lost": 1})
+_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 8, "lossy": 2, "congested": 2, "lost": 1})
 
 
 def draw(rng: random.Random) -> Climate:

@@ -14,6 +14,7 @@ from tests.simulation.life import Life
 
 
 def new_disk(directory: Path, *, seed: str = "disk", failing: bool = False, lasts: float = 0.01) -> Disk:
+    """The disk of a life that has just begun."""
     climate = Climate(disk_seconds=(lasts, lasts))
     return Disk(
         directory=directory,
@@ -38,6 +39,7 @@ def table(tmp_path: Path) -> Callable[[int], None]:
 
 
 def numbers(folder: Path) -> list[int]:
+    """What the database holds; it has to be sound."""
     with closing(sqlite3.connect(folder / JOURNAL)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number")]

@@ -21,11 +21,13 @@ CALM = Climate(nodes=1, slow_rate=0.0, trader=False)
 
 
 def call(method: str, *params: object) -> HttpRequest:
+    """A call as the daemon's client makes it."""
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
     return HttpRequest(method="POST", target="/", body=json.dumps(body).encode())
 
 
 def airdrop(lamports: int) -> HttpRequest:
+    """A call that leaves a trace in the cluster."""
     return call("requestAirdrop", str(Keypair.from_seed(bytes([9]) * 32).pubkey()), lamports)
 
 
