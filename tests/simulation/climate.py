@@ -128,7 +128,7 @@ def _congested(c: Climate, rng: random.Random) -> Climate:
 
 def _lost(c: Climate, rng: random.Random) -> Climate:
     """Few transactions land at once, some never: proofs of expiry are what is tried."""
-    rates = {"lost-send": rng.uniform(0.5, 0.9), "last-moment-landing": rng.uniform(0.0, 0.1)}
+    rates = {"lost-send": rng.uniform(0.8, 0.98), "last-moment-landing": rng.uniform(0.0, 0.02)}
     return evolve(c, send=rates, nodes=min(c.nodes, 2), trades_per_second=20.0)
 
 
@@ -184,7 +184,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "checking": _checking,
     }
 )
-_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 8, "lossy": 2, "congested": 2, "lost": 1})
+_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 8, "lossy": 2, "congested": 2, "lost": 2})
 
 
 def draw(rng: random.Random) -> Climate:

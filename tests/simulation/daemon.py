@@ -201,13 +201,13 @@ class Keeper:
             failing=lambda: self.disk_fails,
         )
         self._scope = trio.CancelScope()
-        with Reaper().watching(life, self._fatal_step()), self._scope:
-            try:
+        try:
+            with Reaper().watching(life, self._fatal_step()), self._scope:
                 await self._run_daemon(directory, life)
-            except Exception as error:  # noqa: BLE001 - a daemon that falls over is what we are looking for
-                if not life.is_over():
-                    self.bugs.append(f"the daemon fell over: {error!r}")
-                    self._strike("bug")
+        except Exception as error:  # noqa: BLE001 - a daemon that falls over is what we are looking for
+            if not life.is_over():
+                self.bugs.append(f"the daemon fell over: {error!r}")
+                self._strike("bug")
         self.daemon = None
         self._open = trio.Event()
 

@@ -35,6 +35,7 @@ from tests.simulation.run import to_stderr
 
 SEED = 11
 TRADES_PER_HISTORY = 250
+PATIENCE_SECONDS = 0.05
 MAX_TRADES = 20_000
 """Within which each must be found."""
 
@@ -221,17 +222,15 @@ async def _finish_unwritten_after_pending(outcome: Outcome, *, life: Life, answe
 
 
 _finish = trade._finish
-_fail = trade._fail
 
 
-async def _fail_without_looking(error: Any, *, life: Life, answer: Any) -> None:
-    """A refusal of ours is a refusal of ours, whatever was signed."""
-    if isinstance(error, Denied) and error.code.facts.reply_status is not None:
-        entry = records.refused(State.DENIED, life.order.request_id, error, at_unix_ns=life.line.now_ns())
-        await life._write(entry)
-        answer(error)
-        return
-    await _fail(error, life=life, answer=answer)
+async def _sign_impatiently(self: Life, signed: Signed, *, needs: Any) -> None:
+    """A disk that is slow is one that failed."""
+    began = trio.current_time()
+    await self.line.journal.append(records.signed(signed, needs=needs, at_unix_ns=self.line.now_ns()))
+    if trio.current_time() - began > PATIENCE_SECONDS:
+        raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, "the disk took too long; nothing was sent")
+    self.signed, self.state = signed, State.SIGNED
 
 
 def _same_or_not(request: Any, known: Any) -> None:
@@ -322,7 +321,7 @@ BUGS: Mapping[str, Bug] = MappingProxyType(
             instead=_finish_unwritten_after_pending,
         ),
         "denied-though-signed": Bug(
-            words="a refusal is told though SIGNED may be durable", owner=trade, name="_fail", instead=_fail_without_looking
+            words="a refusal is told though SIGNED may be durable", owner=Life, name="sign", instead=_sign_impatiently
         ),
         "other-content-accepted": Bug(
             words="the same request_id with other content is taken for the same request",

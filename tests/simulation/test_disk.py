@@ -35,7 +35,11 @@ def table(tmp_path: Path) -> Callable[[int], None]:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE numbers (number INTEGER)")
-    return lambda number: connection.execute("INSERT INTO numbers VALUES (?)", (number,)) and None
+
+    def commit(number: int) -> None:
+        connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+
+    return commit
 
 
 def numbers(folder: Path) -> list[int]:

@@ -38,7 +38,7 @@ async def wire(kind: str | None = None, climate: Climate = CALM) -> AsyncIterato
     wallet = Keypair.from_seed(bytes([1]) * 32)
     world = World(climate=evolve(climate, node_wire=rates), seed="test", chronicle=Chronicle(), wallet=wallet)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.run)
+        nursery.start_soon(world.run)  # noqa: ASYNC113 - the line below lets it begin
         await trio.sleep(0.01)
         yield SimulatedTransport(
             endpoint=world.endpoints["node-0"],
