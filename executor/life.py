@@ -137,7 +137,11 @@ class Life:
         following = move(self.state, State.SIGNED)
         self.signed = signed
         with _nothing_sent():
-            await self.line.journal.append(records.signed(signed, needs=needs, at_unix_ns=self.line.now_ns()))
+            try:
+                await self.line.journal.append(records.signed(signed, needs=needs, at_unix_ns=self.line.now_ns()))
+            except EntryRefused:
+                self.signed = None  # it is not in the journal, and the signature may be another request's, which has landed
+                raise
         self.state = following
         self.log.info("trade.signed", signature=str(signed.signature), last_valid_block_height=signed.last_valid_block_height)
 

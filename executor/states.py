@@ -13,8 +13,8 @@ SENT without a terminal state is what a caller sees as PENDING: unknown is not f
 
 Odd but true moves:
 
-* ACCEPTED may go to REJECTED though there is a signature: the disk failed SIGNED, so nothing was sent. DENIED it is never called,
-  for the bytes exist, and an append that failed may be on the disk all the same.
+* ACCEPTED may go to REJECTED though there is a signature: the disk failed SIGNED, so nothing was sent. DENIED it is not called
+  then, for an append that failed may be on the disk all the same; one that the journal refused is not, and is DENIED.
 * SIGNED may go to REJECTED, when the process that signed knows that it let no byte out.
 * SIGNED may go straight to what the chain says, in the journal: SENT is not waited for, and a disk that fails it stops no trade.
   A crash between the first byte and SENT leaves SIGNED behind; the next process sends on, and writes SENT.

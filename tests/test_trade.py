@@ -513,6 +513,25 @@ async def test_nothing_is_sent_when_signed_cannot_be_written(chain: Localnet, pl
     assert journalled(place.journal_path, "unwritten") == ["ACCEPTED", "REJECTED"]
 
 
+class OneSignature(PassingOn):
+    """The real journal, told of one signature for all, as of transactions that are not made unique."""
+
+    async def append(self, entry: Entry) -> None:
+        await self.journal.append(evolve(entry, signature="of-all") if entry.state is State.SIGNED else entry)
+
+
+async def test_a_signature_that_is_another_request_s_is_not_told(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """It may have landed: who is told of it would take his own trade for done. It is a refusal, and may be asked for again."""
+    async with running(place, wallet, adjust=lambda line: evolve(line, journal=OneSignature(line.journal))) as daemon:
+        owner = await daemon.trade(make_request("owner", "SOL", "USDC", 1))
+        refused = await refusal(daemon, make_request("other", "SOL", "USDC", 1))
+
+    assert owner.status == SUCCESS
+    assert (refused.status, refused.reason) == ("UNAVAILABLE", "JOURNAL_UNAVAILABLE")
+    assert len(sent(daemon)) == 1
+    assert journalled(place.journal_path, "other") == ["ACCEPTED", "DENIED"]
+
+
 async def test_an_acceptance_that_the_disk_lost_is_written_with_the_outcome(
     chain: Localnet, place: Place, wallet: Keypair
 ) -> None:

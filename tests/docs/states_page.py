@@ -32,10 +32,10 @@ TOLD: Mapping[State, str] = {
 }
 CAUSES: Mapping[tuple[State, State], str] = {
     (State.ACCEPTED, State.SIGNED): "quoted, built, verified, simulated and signed within the budget; the entry is on disk",
-    (
-        State.ACCEPTED,
-        State.DENIED,
-    ): "balance, price or fee account; or, before it signed, trading was halted or the daemon drained",
+    (State.ACCEPTED, State.DENIED): (
+        "balance, price or fee account; or, before it signed, trading was halted or the daemon drained; or the journal refused "
+        "SIGNED"
+    ),
     (State.ACCEPTED, State.REJECTED): (
         "Jupiter, the simulation or every node said no; the budget ended; the disk failed SIGNED; or the daemon died before it "
         "signed"
