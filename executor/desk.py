@@ -203,10 +203,10 @@ class Desk:
 
     async def _take_up(self, request_id: str) -> None:
         """An entry that cannot be read must not keep all others from being taken up: its trade stays open, and is told so."""
+        entries = self.line.journal.entries(request_id)
         try:
-            entries = self.line.journal.entries(request_id)
             left = records.left_open(entries, now=trio.current_time(), now_unix_ns=self.line.now_ns())
-        except (ValueError, TypeError, KeyError):
+        except Exception:  # whatever is wrong with it
             self.log.exception("recovery.unreadable", request_id=request_id)
             return
         if self._trades is None:

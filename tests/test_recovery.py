@@ -196,16 +196,18 @@ async def test_a_drain_waits_for_what_was_taken_up(chain: Localnet, place: Place
     assert journalled(place.journal_path, "late")[-1] == "SUCCEEDED"
 
 
-async def test_an_entry_that_cannot_be_read_keeps_no_other_back(chain: Localnet, place: Place, wallet: Keypair) -> None:
+@pytest.mark.parametrize(("where", "what"), [("$.wire", None), ("$.blockhash", "none"), ("$.reserved", 1)])
+async def test_an_entry_that_cannot_be_read_keeps_no_other_back(
+    where: str, what: str | int | None, chain: Localnet, place: Place, wallet: Keypair
+) -> None:
     """It stays open and is told as PENDING, with its signature: somebody has to look; the trades beside it go on."""
     async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
         for name in ("damaged", "sound"):
             request = make_request(name, "SOL", "USDC", 1)
             await leave_open(daemon, request, until=partial(has_signed, place, name))
     with sqlite3.connect(place.journal_path) as connection:
-        connection.execute(
-            "UPDATE entries SET body = json_remove(body, '$.wire') WHERE request_id = 'damaged' AND state = 'SIGNED'"
-        )
+        query = "UPDATE entries SET body = json_set(body, ?, ?) WHERE request_id = 'damaged' AND state = 'SIGNED'"
+        connection.execute(query, (where, what))
     connection.close()
     async with running(place, wallet) as daemon:
         sound = await daemon.resolved("sound")
