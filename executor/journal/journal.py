@@ -35,6 +35,7 @@ SLOW_COMMIT_SECONDS = 5.0
 
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
 _INSERT_NOTE = "INSERT INTO notes (kind, at_unix_ns, body) VALUES (?, ?, ?)"
+_DELETE_NOTES = "DELETE FROM notes WHERE kind = ?"
 ENTRY_COLUMNS = "request_id, state, at_unix_ns, body, signature, seq"
 _ENTRIES_OF_A_REQUEST = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants of this file
 # A life that others follow was denied: nothing else can be accepted anew.
@@ -89,6 +90,8 @@ class Note:
     kind: str
     at_unix_ns: int
     body: str
+    replaces: bool = field(default=False, eq=False)
+    """Earlier notes of its kind are not kept: this one says everything that they said. Not stored."""
     seq: int = field(default=0, eq=False)
     """Its place among the notes; 0: it is not stored yet."""
 
@@ -368,6 +371,8 @@ class SqliteJournal:
 
     def _insert(self, item: Entry | Note) -> EntryRefused | None:
         if isinstance(item, Note):
+            if item.replaces:
+                self._writer.execute(_DELETE_NOTES, (item.kind,))
             self._writer.execute(_INSERT_NOTE, (item.kind, item.at_unix_ns, item.body))
             return None
         try:

@@ -323,8 +323,8 @@ class Breaker:
     def _save_losses(self, *, is_urgent: bool = False) -> None:
         if self.losses.is_unsaved and (is_urgent or not self.diary.is_paused):
             body, self._losses_saved_at = self.losses.saved(), trio.current_time()
-            try:
-                self.diary.journal.note_soon(Note(kind=LOSS_NOTE_KIND, at_unix_ns=self.now_ns(), body=body))
+            try:  # two a second, of all books each: kept, they would be gigabytes a day
+                self.diary.journal.note_soon(Note(kind=LOSS_NOTE_KIND, at_unix_ns=self.now_ns(), body=body, replaces=True))
             except JournalError:
                 self.log.exception("breaker.losses_not_journalled")
                 self.losses.is_unsaved = True

@@ -457,6 +457,22 @@ class JournalConformance:
             assert list(journal.notes("unheard of", last=9)) == []
             assert _rising([found.seq for found in journal.notes("breaker", last=9)])
 
+    async def test_a_note_may_replace_the_earlier_ones_of_its_kind(self, place: Backend) -> None:
+        """Others stay; what replaces is numbered behind all that there was, and later ones add to it again."""
+        newest = evolve(note(3), replaces=True)
+        async with running(place) as journal:
+            for earlier in (note(0), note(1), note(2, kind="other")):
+                await journal.note(earlier)
+            replaced = journal.notes("breaker", last=1)
+            await journal.note(newest)
+
+        async with running(place) as journal:
+            assert list(journal.notes("breaker", last=9)) == [newest]
+            assert list(journal.notes("other", last=9)) == [note(2, kind="other")]
+            await journal.note(note(4))
+            assert list(journal.notes("breaker", last=9)) == [newest, note(4)]
+            assert _rising([found.seq for found in (*replaced, *journal.notes("breaker", last=9))])
+
     async def test_a_note_stands_beside_what_is_refused(self, place: Backend) -> None:
         """In the same commit."""
         async with running(place) as journal:

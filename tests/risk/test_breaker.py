@@ -507,6 +507,7 @@ async def test_losses_are_kept_when_a_trade_ends(autojump_clock: MockClock) -> N
     again = restarted(notes, max_loss_per_day=100)
 
     assert again.losses.lost(make_order().output.mint) == 5
+    assert all(note.replaces for note in notes.notes("loss", last=9))
 
 
 async def test_every_change_is_journalled_with_its_cause(autojump_clock: MockClock) -> None:

@@ -27,6 +27,7 @@ class Disk:
     last: dict[str, State] = field(factory=dict)
     signatures: set[str] = field(factory=set)
     notes: list[Note] = field(factory=list)
+    last_note: int = 0
     fails: bool = False
     in_use: bool = False
 
@@ -161,7 +162,9 @@ class MemoryJournal:
 
     def _store(self, item: Entry | Note) -> EntryRefused | None:
         if isinstance(item, Note):
-            self._disk.notes.append(evolve(item, seq=len(self._disk.notes) + 1))
+            self._disk.last_note += 1
+            kept = [note for note in self._disk.notes if not (item.replaces and note.kind == item.kind)]
+            self._disk.notes = [*kept, evolve(item, seq=self._disk.last_note)]
             return None
         disk = self._disk
         last = disk.last.get(item.request_id, State.DENIED)
