@@ -1,9 +1,7 @@
 """Writes docs/errors.md from the error codes and the tables of faults: scripts/errors."""
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import unified_diff
 from pathlib import Path
 
 from executor.errors import CodeFacts, ErrorCode
@@ -36,6 +34,7 @@ from executor.faults.programs import (
 from executor.faults.rows import Row
 from executor.faults.rpc import RPC_ROWS, TOO_LARGE
 from executor.faults.transaction import COMPUTE_EXHAUSTED, INSTRUCTION_ROWS, TRANSACTION_ROWS
+from tests.docs.generated import write_or_check
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
@@ -227,19 +226,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, *, file: Path = PAGE) -> int:
-    """Write the page; with --check, only say whether it is what the code gives."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the committed page differs")
-    wanted = page()
-    if not parser.parse_args(arguments).check:
-        file.write_text(wanted)
-        return 0
-    written = file.read_text() if file.is_file() else ""
-    if written == wanted:
-        return 0
-    sys.stdout.writelines(unified_diff(written.splitlines(True), wanted.splitlines(True), file.name, "from the code"))
-    sys.stderr.write(f"scripts/errors: {file.name} is out of date; run scripts/errors\n")
-    return 1
+    """Write the page, or check it."""
+    return write_or_check(file, page(), arguments, script="scripts/errors", description=__doc__)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Writes docs/states.md from the table of states: scripts/states."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import unified_diff
 from pathlib import Path
 
 from executor.states import MOVES, TERMINAL, State
+from tests.docs.generated import write_or_check
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 
@@ -99,19 +98,8 @@ def _pairs() -> Iterator[tuple[State, State]]:
 
 
 def main(arguments: Sequence[str] | None = None, *, file: Path = PAGE) -> int:
-    """Write the page; with --check, only say whether it is what the code gives."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the committed page differs")
-    wanted = page()
-    if not parser.parse_args(arguments).check:
-        file.write_text(wanted)
-        return 0
-    written = file.read_text() if file.is_file() else ""
-    if written == wanted:
-        return 0
-    sys.stdout.writelines(unified_diff(written.splitlines(True), wanted.splitlines(True), file.name, "from the code"))
-    sys.stderr.write(f"scripts/states: {file.name} is out of date; run scripts/states\n")
-    return 1
+    """Write the page, or check it."""
+    return write_or_check(file, page(), arguments, script="scripts/states", description=__doc__)
 
 
 if __name__ == "__main__":
