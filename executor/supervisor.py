@@ -27,6 +27,7 @@ from executor.chainstate.mints import Mints
 from executor.chainstate.node_health import NodeHealth
 from executor.config import Config
 from executor.desk import Desk
+from executor.errors import ConfigError
 from executor.gate import Gate
 from executor.journal.journal import RunCommit, SqliteJournal, in_thread
 from executor.life import Line
@@ -227,17 +228,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         CauseKind.NODES: node_health.problem,
         CauseKind.JOURNAL: journal.problem,
     }
-    breaker = Breaker(
-        checks=checks,
-        settings=config.breaker,
-        losses=Losses(tokens=whitelist, now_ns=surroundings.now_ns),
-        diary=Diary(journal=journal, log=log),
-        now_ns=surroundings.now_ns,
-        log=log,
-    )
-    limits = Limits(settings=config.limits, volumes=Volumes(tokens=whitelist, now_ns=surroundings.now_ns))
-    breaker.restore()
-    limits.restore(journal)
+    breaker, limits = _make_risk(config, journal=journal, checks=checks, now_ns=surroundings.now_ns, log=log)
     line = Line(
         config=config,
         jupiter=jupiter,
@@ -299,6 +290,29 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         server=GrpcServer(config.grpc.listen_address, *servicers, log=log),
         log=log,
     )
+
+
+def _make_risk(
+    config: Config, *, journal: SqliteJournal, checks: Mapping[str, Check], now_ns: Callable[[], int], log: Log
+) -> tuple[Breaker, Limits]:
+    """The circuit breaker and the limits, as the journal remembers them. Raises ConfigError: it does so illegibly.
+
+    Without what it remembers, trading that was halted would go on.
+    """
+    whitelist = {token.mint: token for token in config.tokens}
+    losses = Losses(tokens=whitelist, now_ns=now_ns)
+    diary = Diary(journal=journal, log=log)
+    breaker = Breaker(checks=checks, settings=config.breaker, losses=losses, diary=diary, now_ns=now_ns, log=log)
+    limits = Limits(settings=config.limits, volumes=Volumes(tokens=whitelist, now_ns=now_ns))
+    try:
+        breaker.restore()
+        limits.restore(journal)
+    except Exception as error:
+        journal.close()
+        log.exception("journal.illegible")
+        problem = f"what the journal says of the circuit breaker, or of this day's trades, cannot be read: {error!r}"
+        raise ConfigError([f"daemon.data_directory: {problem}; docs/journal.md says what to do"]) from error
+    return breaker, limits
 
 
 def make_nodes(config: Config, *, transport: MakeTransport, retry: Retry, rng: random.Random, log: Log) -> Nodes:

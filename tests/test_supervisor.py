@@ -1,14 +1,16 @@
 """The daemon's life: it starts, takes calls, drains at a signal, and ends with nothing owed to anyone."""
 
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 import trio
 from attrs import define, evolve
 from solders.keypair import Keypair
 
+from executor.errors import ConfigError
 from executor.rpc import trade_executor_pb2 as pb
 from executor.status import BreakerState
 from executor.supervisor import Daemon
@@ -64,6 +66,32 @@ async def test_an_idle_daemon_ends_at_once(number: signal.Signals, chain: Localn
             await in_thread(lambda: caller.status(seconds=2))
 
     assert refused.value.status == "UNAVAILABLE"
+
+
+async def test_what_halted_trading_is_not_forgotten_because_it_cannot_be_read(
+    chain: Localnet, place: Place, wallet: Keypair
+) -> None:
+    """The start is refused in words; what docs/journal.md says makes the daemon start again."""
+    async with running(place, wallet):
+        pass
+    with closing(sqlite3.connect(place.journal_path, isolation_level=None)) as journal:
+        journal.execute("""INSERT INTO notes (kind, at_unix_ns, body) VALUES ('breaker', 1, '{"operator": 1, "trip": null}')""")
+    for _ in range(2):  # nothing is held by the first that refuses
+        with pytest.raises(ConfigError, match=r"the circuit breaker, or of this day's trades, cannot be read.*journal\.md"):
+            await refused_start(place, wallet)
+    with closing(sqlite3.connect(place.journal_path, isolation_level=None)) as journal:
+        journal.execute("DELETE FROM notes")
+    place.journal_path.with_name(f"{place.journal_path.name}.acknowledged").unlink()
+    async with running(place, wallet) as daemon:
+        told = await daemon.trade(make_request("again", "SOL", "USDC", 1))
+
+    assert told.status == SUCCESS
+
+
+async def refused_start(place: Place, wallet: Keypair) -> None:
+    """Start, and raise what comes of it."""
+    async with running(place, wallet):
+        raise AssertionError("it started")
 
 
 async def test_a_hangup_ends_nothing(chain: Localnet, place: Place, wallet: Keypair) -> None:
