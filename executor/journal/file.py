@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -115,14 +115,47 @@ class Acknowledged:
         return Ends()
 
 
+@frozen
+class Footing:
+    """The files that were opened. Who removes or replaces one takes nothing from a process that has it open, and all it writes."""
+
+    _identities: Mapping[Path, tuple[int, int]]
+    """Device and inode."""
+
+    @classmethod
+    def of(cls, *paths: Path) -> "Footing":
+        """What stands there now. Raises OSError."""
+        return cls({path: _identity(path) for path in paths})
+
+    def problem(self) -> str | None:
+        """Which file no later process would find any more; None while all stand where they were opened."""
+        gone = sorted(path.name for path, identity in self._identities.items() if _found(path) != identity)
+        if not gone:
+            return None
+        return (
+            f"{', '.join(gone)} of the journal was removed or replaced while it was open: put it back, or what is written is lost"
+        )
+
+
+@frozen(kw_only=True)
+class Opened:
+    """What is held of a journal's file."""
+
+    writer: sqlite3.Connection
+    reader: sqlite3.Connection
+    acknowledged: Acknowledged
+    footing: Footing
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection, Acknowledged]]:
-    """Hold the file: a connection that writes, one that reads, and the note of what was acknowledged.
+def opened(path: Path) -> Iterator[Opened]:
+    """Hold the file: a connection that writes, one that reads, the note of what was acknowledged, and where they stand.
 
     Raises ConfigError: in use by another instance, unreadable, of an unknown version, damaged.
     """
     with ExitStack() as stack:
         stack.enter_context(_lock(path))
+        stack.enter_context(_lock_folder(path))
         with _refusing(path):
             acknowledged = Acknowledged(stack.enter_context(_open_beside(path)))
             _inspect(path, acknowledged.read())
@@ -133,7 +166,8 @@ def opened(path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection,
             # The reader is asked from the event loop: it never waits for a lock.
             reader.execute("PRAGMA busy_timeout = 0")
             acknowledged.write(read_ends(reader))
-        yield writer, reader, acknowledged
+            footing = Footing.of(path, path.with_name(path.name + "-wal"), path.with_name(path.name + LOCK_SUFFIX))
+        yield Opened(writer=writer, reader=reader, acknowledged=acknowledged, footing=footing)
 
 
 @contextmanager
@@ -155,13 +189,43 @@ def _lock(path: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise ConfigError([f"daemon.data_directory: the journal {path} is in use by another executor"]) from error
+        raise _in_use(path) from error
     return lock
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+@contextmanager
+def _lock_folder(path: Path) -> Iterator[None]:
+    """Hold the folder, too: the lock's file looks as if it could be removed. What cannot be locked so (NFS) has only that file."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, folder)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise _in_use(path) from error
+        yield
+
+
+def _in_use(path: Path) -> ConfigError:
+    return ConfigError([f"daemon.data_directory: the journal {path} is in use by another executor"])
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _found(path: Path) -> tuple[int, int] | None:
+    try:
+        return _identity(path)
+    except OSError:
+        return None
+
+
+def is_damage(error: Exception) -> bool:
     """Whether the file itself is at fault."""
-    # Python's own errors of this module, a closed connection for instance, have no name.
+    # Python's own errors of that module, a closed connection for instance, have no name.
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 

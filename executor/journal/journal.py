@@ -175,7 +175,13 @@ class SqliteJournal:
     def __init__(self, path: Path, *, run_commit: RunCommit = in_thread, probe_seconds: float = PROBE_SECONDS) -> None:
         """Open or create the file. Raises ConfigError: in use by another instance, unreadable, damaged, of an unknown version."""
         self._opened = ExitStack()
-        self._writer, self._reader, self._acknowledged = self._opened.enter_context(opened(path))
+        files = self._opened.enter_context(opened(path))
+        self._writer, self._reader, self._acknowledged, self._footing = (
+            files.writer,
+            files.reader,
+            files.acknowledged,
+            files.footing,
+        )
         self._ends = self._acknowledged.read()
         self._waiting: list[_Waiting] = []
         self._wake = trio.Event()
@@ -263,7 +269,7 @@ class SqliteJournal:
         seconds = self._commits.running_seconds()
         if seconds > SLOW_COMMIT_SECONDS:
             return f"the journal waits for the disk since {seconds:.0f} s"
-        return self._damage or self._problem
+        return self._damage or self._problem or self._footing.problem()
 
     def statistics(self) -> JournalStatus:
         """What was committed since the start, and how long the last commits took."""
@@ -282,7 +288,7 @@ class SqliteJournal:
             self._heed(error)
             raise JournalError(f"the journal cannot be read: {error}") from error
 
-    def _heed(self, error: sqlite3.Error) -> None:
+    def _heed(self, error: sqlite3.Error | JournalError) -> None:
         """A disk may be well again; a damaged file is not, whatever can still be written elsewhere in it."""
         if is_damage(error):
             self._damage = f"the journal is damaged: {error}; restart the executor, which checks it"
@@ -321,8 +327,10 @@ class SqliteJournal:
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Write a batch, or see whether anything can be written when it is empty."""
         try:
+            self._require_footing()
             refusals = self._probe() if not batch else self._at_once(batch) or self._one_by_one(batch)
-        except sqlite3.Error as error:
+            self._require_footing()  # a file may have gone meanwhile
+        except (sqlite3.Error, JournalError) as error:
             self._problem = f"the journal cannot be written: {error}"
             self._heed(error)
             for waiting in batch:
@@ -358,6 +366,12 @@ class SqliteJournal:
         self._writer.execute("COMMIT")
         self._ends = ends
         return refusals
+
+    def _require_footing(self) -> None:
+        """Raise JournalError when what is written now would be written where no restart finds it."""
+        problem = self._footing.problem()
+        if problem is not None:
+            raise JournalError(problem)
 
     def _probe(self) -> Sequence[None]:
         self._writer.execute(PROBE)

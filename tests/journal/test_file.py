@@ -1,13 +1,16 @@
 """The journal's file: what is opened is whole, and what is not is refused untouched, with what to do about it."""
 
+import fcntl
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 import trio
@@ -15,9 +18,10 @@ import trio
 from executor.errors import ConfigError
 from executor.journal import file as journal_file
 from executor.journal.file import SCHEMA_VERSION, Acknowledged, Ends, open_to_read
-from executor.journal.journal import Entry, SqliteJournal
+from executor.journal.journal import Entry, JournalError, SqliteJournal
 from executor.states import State
 from tests.journal.entries import accepted, life, note, signed
+from tests.support.waiting import eventually
 
 PAGE_BYTES = 4_096
 FRAME_HEADER_BYTES = 24
@@ -399,7 +403,7 @@ def test_a_read_only_folder_is_refused_at_the_start() -> None:
 WRITE_UNTIL_KILLED = """
 import sys, trio
 from pathlib import Path
-from executor.journal.journal import Entry, SqliteJournal
+from executor.journal.journal import Entry, JournalError, SqliteJournal
 from executor.states import State
 
 async def main():
@@ -429,3 +433,74 @@ def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
 
     with closing(SqliteJournal(path)) as journal:
         assert [len(journal.entries(f"r{number}")) for number in acknowledged] == [1] * len(acknowledged)
+
+
+def test_without_the_file_of_the_lock_there_is_one_daemon_all_the_same(path: Path) -> None:
+    """Two on one journal would land one request twice."""
+    with closing(SqliteJournal(path)):
+        path.with_name("journal.sqlite3.lock").unlink()
+        with pytest.raises(ConfigError, match="in use by another executor"):
+            SqliteJournal(path)
+    with closing(SqliteJournal(path)):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_no_obstacle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS; the file of the lock is locked all the same."""
+    real = fcntl.flock
+
+    def flock(file: int | IO[bytes], operation: int) -> None:
+        if isinstance(file, int):
+            raise OSError("no locks of folders here")
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with closing(SqliteJournal(path)):
+        with pytest.raises(ConfigError, match="in use by another executor"):
+            SqliteJournal(path)
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3.lock", ""])
+async def test_what_no_restart_would_find_is_not_durable(path: Path, name: str) -> None:
+    """A file, or the folder, is moved away while the journal is open: nobody is told that an entry is on disk until it is back."""
+    there, away = path.parent / name, path.parent.parent / "away"
+    with closing(SqliteJournal(path, run_commit=inline, probe_seconds=0.01)) as journal:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)
+            await journal.append(accepted("before"))
+            there.rename(away)
+            problem = journal.problem()
+            with pytest.raises(JournalError, match="removed or replaced"):
+                await journal.append(accepted("lost"))
+            away.rename(there)
+            await eventually(lambda: journal.problem() is None, "the journal is well again")
+            await journal.append(accepted("after"))
+            nursery.cancel_scope.cancel()
+
+    assert problem is not None
+    assert (name or "journal.sqlite3") in problem
+    assert [len(read(path, request_id)) for request_id in ("before", "lost", "after")] == [1, 0, 1]
+
+
+async def test_a_file_that_is_removed_during_a_commit_fails_it(path: Path) -> None:
+    """Whether it was there to the end is looked at after the commit, too."""
+
+    async def cut_short(commit: Callable[[], None]) -> None:  # noqa: ASYNC124 - what the journal asks for
+        with closing(sqlite3.connect(path, check_same_thread=False)) as busy:
+
+            def remove() -> None:
+                path.unlink()
+                busy.rollback()
+
+            busy.execute("BEGIN IMMEDIATE")  # the commit waits for its end
+            remover = threading.Timer(0.05, remove)
+            remover.start()
+            commit()
+            remover.join()
+
+    with closing(SqliteJournal(path, run_commit=cut_short)) as journal:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)
+            with pytest.raises(JournalError, match="removed or replaced"):
+                await journal.append(accepted("lost"))
+            nursery.cancel_scope.cancel()
