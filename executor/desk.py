@@ -203,7 +203,7 @@ class Desk:
 
     async def _take_up(self, request_id: str) -> None:
         """An entry that cannot be read must not keep all others from being taken up: its trade stays open, and is told so."""
-        entries = self.line.journal.entries(request_id)
+        entries = self.line.journal.life(request_id)
         try:
             left = records.left_open(entries, now=trio.current_time(), now_unix_ns=self.line.now_ns())
         except Exception:  # whatever is wrong with it
@@ -216,7 +216,7 @@ class Desk:
     def _stored(self, request_id: str) -> StoredTrade | None:
         """What the journal knows of a request. Raises Denied(JOURNAL_UNAVAILABLE): then nobody may trade under its name."""
         try:
-            return records.stored(self.line.journal.entries(request_id))
+            return records.stored(self.line.journal.life(request_id))
         except JournalError as error:
             raise Denied(ErrorCode.JOURNAL_UNAVAILABLE, str(error)) from error
 

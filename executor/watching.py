@@ -5,7 +5,6 @@ seen, by another client, at another process of the daemon. A watch that is not r
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from itertools import takewhile
 
 import trio
 from attrs import frozen
@@ -47,10 +46,10 @@ async def updates(
             while True:
                 # Asked before the journal is read: what has ended by now has written its end.
                 ended = end_of_flight()
-                entries = journal.entries(request_id)
+                entries = journal.life(request_id, after_sequence=told)
                 if not entries and ended is None:
                     raise not_found(request_id)
-                news = list(_next_life(entries, told, is_flying=ended is not None))
+                news = list(_untold(entries, told, is_flying=ended is not None))
                 for update in news:
                     yield update  # noqa: ASYNC119 - closed by its reader; all that is left open here is a place in a list
                     told = update.sequence
@@ -67,19 +66,17 @@ def not_found(request_id: str) -> TradeError:
     return Denied(ErrorCode.REQUEST_NOT_FOUND, f"no request {request_id!r} was ever accepted")
 
 
-def _next_life(entries: Sequence[Entry], told: int, *, is_flying: bool) -> Iterator[Update]:
-    """Yield what was not told yet of the first life that has such changes."""
-    first = next((index for index, entry in enumerate(entries) if entry.seq > told), len(entries))
-    rest = takewhile(lambda at: at == first or entries[at].state is not State.ACCEPTED, range(first, len(entries)))
-    for index in rest:
-        entry = entries[index]
-        goes_on = is_flying or index < len(entries) - 1
-        yield Update(
-            sequence=entry.seq,
-            state=entry.state,
-            at_unix_ns=entry.at_unix_ns,
-            outcome=_known(entries[: index + 1], goes_on=goes_on),
-        )
+def _untold(entries: Sequence[Entry], told: int, *, is_flying: bool) -> Iterator[Update]:
+    """Yield what was not told yet of a life."""
+    for index, entry in enumerate(entries):
+        if entry.seq > told:
+            goes_on = is_flying or index < len(entries) - 1
+            yield Update(
+                sequence=entry.seq,
+                state=entry.state,
+                at_unix_ns=entry.at_unix_ns,
+                outcome=_known(entries[: index + 1], goes_on=goes_on),
+            )
 
 
 def _known(entries: Sequence[Entry], *, goes_on: bool) -> Outcome:

@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from executor.errors import Denied, ErrorCode, TradeError
 from executor.journal import records
-from executor.journal.journal import Entry, SqliteJournal
+from executor.journal.journal import MAX_SEQ, Entry, SqliteJournal
 from executor.model import Order, Outcome, OutcomeStatus, Signed
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
@@ -245,9 +245,9 @@ class Counting(PassingOn):
 
     reads: int = 0
 
-    def entries(self, request_id: str) -> "list[Entry]":
+    def life(self, request_id: str, *, after_sequence: int = MAX_SEQ) -> "list[Entry]":
         self.reads += 1
-        return list(self.journal.entries(request_id))
+        return list(self.journal.life(request_id, after_sequence=after_sequence))
 
 
 async def test_a_journal_that_ends_ends_its_watches(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class Acknowledged:
 
 @frozen
 class Footing:
-    """The files that were opened. Who removes or replaces one takes nothing from a process that has it open, and all it writes."""
+    """The files that were opened. Who removes or replaces one takes nothing from this process, and all that it writes from the next."""
 
     _identities: Mapping[Path, tuple[int, int]]
     """Device and inode."""
@@ -195,7 +195,7 @@ def _lock(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _lock_folder(path: Path) -> Iterator[None]:
-    """Hold the folder, too: the lock's file looks as if it could be removed. What cannot be locked so (NFS) has only that file."""
+    """Hold the folder, too: the lock's file looks as if it could be removed. Folders that cannot be locked (NFS) do without."""
     with ExitStack() as held:
         with suppress(OSError):
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -9,13 +9,14 @@ from attrs import define
 
 from executor.journal.file import open_to_read
 from executor.journal.journal import ENTRY_COLUMNS, Entry, entry_of
-from executor.states import State
 
 _INT64_MAX = 2**63 - 1
-_ENTRIES_OF_A_REQUEST = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants
+_ENTRIES_OF_A_REQUEST = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ? AND seq >= ? ORDER BY seq"  # noqa: S608 - constants
 # The times of acceptance are indexed, so the newest ones are found without looking at all.
+# One that another follows was denied, and accepted anew: the last life is told.
 _ACCEPTANCES = """
-SELECT request_id, seq FROM entries WHERE state = 'ACCEPTED' AND at_unix_ns >= ? AND at_unix_ns < ?
+SELECT request_id, seq FROM entries a WHERE state = 'ACCEPTED' AND at_unix_ns >= ? AND at_unix_ns < ?
+AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.request_id = a.request_id AND e.seq > a.seq AND e.state = 'ACCEPTED')
 ORDER BY at_unix_ns DESC, seq DESC
 """
 _OPEN_ACCEPTANCES = """
@@ -30,9 +31,9 @@ class History:
 
     _reader: sqlite3.Connection
 
-    def entries(self, request_id: str) -> Sequence[Entry]:
+    def entries(self, request_id: str, *, since_sequence: int = 0) -> Sequence[Entry]:
         """Every entry of a request, oldest first; none: it was never accepted."""
-        with closing(self._reader.execute(_ENTRIES_OF_A_REQUEST, (request_id,))) as rows:
+        with closing(self._reader.execute(_ENTRIES_OF_A_REQUEST, (request_id, since_sequence))) as rows:
             return [entry_of(row) for row in rows]
 
     def last_lives(
@@ -42,9 +43,7 @@ class History:
         query = _OPEN_ACCEPTANCES if only_open else _ACCEPTANCES
         with closing(self._reader.execute(query, (since_unix_ns, until_unix_ns))) as acceptances:
             for request_id, seq in acceptances:
-                life = [entry for entry in self.entries(request_id) if entry.seq >= seq]
-                if sum(entry.state is State.ACCEPTED for entry in life) == 1:  # or it was accepted anew: that life is told
-                    yield life
+                yield self.entries(request_id, since_sequence=seq)
 
 
 @contextmanager

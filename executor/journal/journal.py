@@ -36,8 +36,23 @@ SLOW_COMMIT_SECONDS = 5.0
 _INSERT = "INSERT INTO entries (request_id, state, at_unix_ns, signature, body) VALUES "
 _INSERT_NOTE = "INSERT INTO notes (kind, at_unix_ns, body) VALUES (?, ?, ?)"
 _DELETE_NOTES = "DELETE FROM notes WHERE kind = ?"
+MAX_SEQ = 2**63 - 2
+"""Larger than any sequence there will be."""
 ENTRY_COLUMNS = "request_id, state, at_unix_ns, body, signature, seq"
 _ENTRIES_OF_A_REQUEST = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ? ORDER BY seq"  # noqa: S608 - constants of this file
+# A request may have been denied and accepted anew a hundred thousand times: only one of its lives is read at a time.
+_LIFE = f"""
+WITH of_it AS (SELECT coalesce(
+    (SELECT min(seq) FROM entries WHERE request_id = ?1 AND seq > ?2),
+    (SELECT max(seq) FROM entries WHERE request_id = ?1)
+) AS seq)
+SELECT {ENTRY_COLUMNS} FROM entries WHERE request_id = ?1
+AND seq >= (SELECT seq FROM entries WHERE request_id = ?1 AND state = 'ACCEPTED' AND seq <= (SELECT seq FROM of_it)
+    ORDER BY seq DESC LIMIT 1)
+AND seq < coalesce((SELECT seq FROM entries WHERE request_id = ?1 AND state = 'ACCEPTED' AND seq > (SELECT seq FROM of_it)
+    ORDER BY seq LIMIT 1), {MAX_SEQ} + 1)
+ORDER BY seq
+"""  # noqa: S608 - constants of this file
 # A life that others follow was denied: nothing else can be accepted anew.
 _ACCEPTED_SINCE = f"""
 SELECT {ENTRY_COLUMNS}, CASE
@@ -122,7 +137,14 @@ class Journal(Protocol):
         ...
 
     def entries(self, request_id: str) -> Sequence[Entry]:
-        """Every durable entry of a request, oldest first. Raises JournalError."""
+        """Every durable entry of a request, oldest first, however many there are. Raises JournalError."""
+        ...
+
+    def life(self, request_id: str, *, after_sequence: int = MAX_SEQ) -> Sequence[Entry]:
+        """The durable entries of one life of a request, oldest first: of the first life with entries after that, or of the last.
+
+        Costs the same however many lives there were. Raises JournalError.
+        """
         ...
 
     def open_requests(self) -> Sequence[str]:
@@ -220,6 +242,10 @@ class SqliteJournal:
     def entries(self, request_id: str) -> Sequence[Entry]:
         """Every durable entry of a request, oldest first (see Journal)."""
         return [entry_of(row) for row in self._read(_ENTRIES_OF_A_REQUEST, request_id)]
+
+    def life(self, request_id: str, *, after_sequence: int = MAX_SEQ) -> Sequence[Entry]:
+        """The durable entries of one life of a request, oldest first (see Journal)."""
+        return [entry_of(row) for row in self._read(_LIFE, request_id, min(after_sequence, MAX_SEQ))]
 
     def open_requests(self) -> Sequence[str]:
         """The requests whose last durable entry is not terminal (see Journal)."""

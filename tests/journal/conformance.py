@@ -224,6 +224,23 @@ class JournalConformance:
 
             assert list(journal.entries("a")) == [*lives, *last]
 
+    async def test_a_request_is_read_life_by_life(self, place: Backend) -> None:
+        """The last one, or the first of which something was not seen yet: none of another, none twice."""
+        async with running(place) as journal:
+            await append_all(journal, life("a", State.DENIED))
+            await append_all(journal, life("b", State.SIGNED))
+            await append_all(journal, life("a", State.DENIED))
+            await append_all(journal, life("a", State.SIGNED))
+            every = journal.entries("a")
+            first, second, last = every[:2], every[2:4], every[4:]
+
+            assert journal.life("a") == journal.life("a", after_sequence=2**63 - 1) == last == life("a", State.SIGNED)
+            assert journal.life("a", after_sequence=0) == journal.life("a", after_sequence=first[0].seq) == first
+            assert journal.life("a", after_sequence=first[-1].seq) == journal.life("a", after_sequence=second[0].seq) == second
+            assert journal.life("a", after_sequence=second[-1].seq) == journal.life("a", after_sequence=last[-1].seq) == last
+            assert journal.life("b") == life("b", State.SIGNED)
+            assert journal.life("nobody") == []
+
     async def test_the_end_and_the_new_beginning_may_share_a_commit(self, place: Backend) -> None:
         """A caller who asks again at once is faster than the disk."""
         with closing(place.open()) as journal, trio.fail_after(PATIENCE_SECONDS):

@@ -455,14 +455,13 @@ def test_a_folder_that_cannot_be_locked_is_no_obstacle(path: Path, monkeypatch: 
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with closing(SqliteJournal(path)):
-        with pytest.raises(ConfigError, match="in use by another executor"):
-            SqliteJournal(path)
+    with closing(SqliteJournal(path)), pytest.raises(ConfigError, match="in use by another executor"):
+        SqliteJournal(path)
 
 
 @pytest.mark.parametrize("name", ["journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3.lock", ""])
 async def test_what_no_restart_would_find_is_not_durable(path: Path, name: str) -> None:
-    """A file, or the folder, is moved away while the journal is open: nobody is told that an entry is on disk until it is back."""
+    """A file, or the folder, is moved away while the journal is open: nothing is told to be on disk until it is back."""
     there, away = path.parent / name, path.parent.parent / "away"
     with closing(SqliteJournal(path, run_commit=inline, probe_seconds=0.01)) as journal:
         async with trio.open_nursery() as nursery:

@@ -276,3 +276,20 @@ async def test_nothing_is_written_while_nothing_is_wrong_and_nothing_is_handed_o
             nursery.cancel_scope.cancel()
 
     assert commits == journal.statistics().commits == 3
+
+
+async def test_a_request_that_was_denied_again_and_again_costs_no_more(tmp_path: Path) -> None:
+    """A caller that repeats what is denied must not make the event loop, and with it all other trades, wait for its past."""
+    with (
+        closing(SqliteJournal(tmp_path / "journal.sqlite3")) as journal,
+        closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as db,
+    ):
+        rows = [("a", state, number, "{}") for number in range(20_000) for state in ("ACCEPTED", "DENIED")]
+        with db:
+            db.executemany("INSERT INTO entries (request_id, state, at_unix_ns, body) VALUES (?, ?, ?, ?)", rows)
+        began = time.perf_counter()
+        lives = [journal.life("a", after_sequence=sequence) for sequence in range(0, 40_000, 400)]
+        seconds = time.perf_counter() - began
+
+    assert [len(life) for life in lives] == [2] * 100
+    assert seconds < 0.2

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from attrs import define
 
-from executor.journal.journal import Entry, Following, Journal, Note
+from executor.journal.journal import MAX_SEQ, Entry, Following, Journal, Note
 from executor.states import State
 
 
@@ -23,6 +23,9 @@ class PassingOn:
 
     def entries(self, request_id: str) -> Sequence[Entry]:
         return self.journal.entries(request_id)
+
+    def life(self, request_id: str, *, after_sequence: int = MAX_SEQ) -> Sequence[Entry]:
+        return self.journal.life(request_id, after_sequence=after_sequence)
 
     def open_requests(self) -> Sequence[str]:
         return self.journal.open_requests()

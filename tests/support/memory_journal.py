@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from executor.errors import ConfigError
 from executor.journal.following import Followers
-from executor.journal.journal import MAX_WAITING, Entry, EntryRefused, Following, JournalError, Note
+from executor.journal.journal import MAX_SEQ, MAX_WAITING, Entry, EntryRefused, Following, JournalError, Note
 from executor.states import TERMINAL, State
 from executor.status import JournalStatus
 
@@ -80,6 +80,14 @@ class MemoryJournal:
 
     def entries(self, request_id: str) -> Sequence[Entry]:
         return [entry for entry in self._disk.entries if entry.request_id == request_id]
+
+    def life(self, request_id: str, *, after_sequence: int = MAX_SEQ) -> Sequence[Entry]:
+        lives: list[list[Entry]] = []
+        for entry in self.entries(request_id):
+            if entry.state is State.ACCEPTED:
+                lives.append([])
+            lives[-1].append(entry)
+        return next((life for life in lives if life[-1].seq > after_sequence), lives[-1] if lives else [])
 
     def notes(self, kind: str, *, last: int) -> Sequence[Note]:
         return [note for note in self._disk.notes if note.kind == kind][-last:]
