@@ -29,6 +29,7 @@ class CauseKind(enum.StrEnum):
     SLOW_BROADCAST = "slow_broadcast"
     BLOCKHASH = "blockhash"
     NODES = "nodes"
+    CLUSTER = "cluster"
     JOURNAL = "journal"
     LOSS = "loss"
     OPERATOR = "operator"

@@ -13,12 +13,14 @@ import itertools
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import trio
 from attrs import define, field, frozen
 
 from executor.chainstate.blockhash import Blockhashes
+from executor.chainstate.cluster import Cluster
 from executor.chainstate.confirmations import Confirmations
 from executor.chainstate.fees import Fees
 from executor.chainstate.holdings import Holdings
@@ -102,6 +104,7 @@ class Daemon:
     mints: Mints
     holdings: Holdings
     node_health: NodeHealth
+    cluster: Cluster
     breaker: Breaker
     confirmations: Confirmations
     health: HealthService
@@ -157,6 +160,7 @@ class Daemon:
             self.line.lookup_tables.run,
             self.mints.run,
             self.node_health.run,
+            self.cluster.run,
             self.holdings.run,
             self.breaker.run,
         ):
@@ -209,16 +213,18 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     )
     mints = Mints(nodes=nodes, whitelist=whitelist, log=log)
     node_health = NodeHealth(nodes=nodes, log=log)
+    journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE, run_commit=surroundings.run_commit)
+    cluster = Cluster(nodes=nodes, journal=journal, now_ns=surroundings.now_ns, log=log)
     confirmations = Confirmations(
         nodes=nodes,
         blockhashes=blockhashes,
+        is_ours=cluster.includes,
         poll_initial_seconds=config.confirmation.poll_initial_seconds,
         poll_max_seconds=config.confirmation.poll_max_seconds,
         log=log,
     )
     fees = Fees(nodes=nodes, settings=config.fees, log=log)
     holdings = Holdings(nodes=nodes, wallet=signer.address, mints=mints, log=log)
-    journal = SqliteJournal(expanded(config.daemon.data_directory) / JOURNAL_FILE, run_commit=surroundings.run_commit)
     metrics = Metrics()
     jupiter.on_failure = metrics.rates.call_failed
     for node in nodes.all:
@@ -226,9 +232,11 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
     checks: Mapping[str, Check] = {
         CauseKind.BLOCKHASH: blockhashes.problem,
         CauseKind.NODES: node_health.problem,
+        CauseKind.CLUSTER: cluster.problem,
         CauseKind.JOURNAL: journal.problem,
     }
     breaker, limits = _make_risk(config, journal=journal, checks=checks, now_ns=surroundings.now_ns, log=log)
+    _restore(cluster.restore, breaker.restore, partial(limits.restore, journal), journal=journal, log=log)
     line = Line(
         config=config,
         jupiter=jupiter,
@@ -284,6 +292,7 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
         mints=mints,
         holdings=holdings,
         node_health=node_health,
+        cluster=cluster,
         breaker=breaker,
         confirmations=confirmations,
         health=health,
@@ -295,24 +304,26 @@ def assemble(config: Config, *, signer: Signer, surroundings: Surroundings) -> D
 def _make_risk(
     config: Config, *, journal: SqliteJournal, checks: Mapping[str, Check], now_ns: Callable[[], int], log: Log
 ) -> tuple[Breaker, Limits]:
-    """The circuit breaker and the limits, as the journal remembers them. Raises ConfigError: it does so illegibly.
-
-    Without what it remembers, trading that was halted would go on.
-    """
     whitelist = {token.mint: token for token in config.tokens}
     losses = Losses(tokens=whitelist, now_ns=now_ns)
     diary = Diary(journal=journal, log=log)
     breaker = Breaker(checks=checks, settings=config.breaker, losses=losses, diary=diary, now_ns=now_ns, log=log)
-    limits = Limits(settings=config.limits, volumes=Volumes(tokens=whitelist, now_ns=now_ns))
+    return breaker, Limits(settings=config.limits, volumes=Volumes(tokens=whitelist, now_ns=now_ns))
+
+
+def _restore(*remembering: Callable[[], None], journal: SqliteJournal, log: Log) -> None:
+    """Let them take up what the journal remembers. Raises ConfigError: it does so illegibly.
+
+    Without it, trading that was halted would go on, or on another cluster.
+    """
     try:
-        breaker.restore()
-        limits.restore(journal)
+        for restore in remembering:
+            restore()
     except Exception as error:
         journal.close()
         log.exception("journal.illegible")
-        problem = f"what the journal says of the circuit breaker, or of this day's trades, cannot be read: {error!r}"
+        problem = f"what the journal says of the cluster, the circuit breaker, or this day's trades, cannot be read: {error!r}"
         raise ConfigError([f"daemon.data_directory: {problem}; docs/journal.md says what to do"]) from error
-    return breaker, limits
 
 
 def make_nodes(config: Config, *, transport: MakeTransport, retry: Retry, rng: random.Random, log: Log) -> Nodes:

@@ -16,7 +16,7 @@ from executor.outcomes import Times
 from executor.stages.filling import Sides, fill_of
 from executor.stages.monitoring import monitor
 from executor.units import Lamports
-from tests.support.chain import FakeNode, fake_nodes
+from tests.support.chain import FakeNode, any_node, fake_nodes
 from tests.support.events import RecordedLog
 from tests.support.sheets import Sheet
 from tests.support.values import SOL, USDC, WALLET, make_sent, make_signed
@@ -83,7 +83,7 @@ async def told(nodes: list[FakeNode], error: JsonValue) -> Outcome:
     blockhashes = Blockhashes(nodes=together, refresh_seconds=1.0, max_age_seconds=10.0, log=log)
     await blockhashes.refresh()
     confirmations = Confirmations(
-        nodes=together, blockhashes=blockhashes, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log
+        nodes=together, blockhashes=blockhashes, is_ours=any_node, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log
     )
     outcome = outcomes.pending(SENT.signed, timeout_seconds=TIMEOUT_SECONDS, landed=None, times=times)
     async with trio.open_nursery() as nursery:

@@ -19,7 +19,7 @@ from executor.states import State
 from tests.support.callers import Refused, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, gather, journalled, refusal, running
 from tests.support.journals import PassingOn
-from tests.support.localnet import Localnet
+from tests.support.localnet import Localnet, start_localnet
 from tests.support.relays import relay_node
 from tests.support.settings import Place
 from tests.support.upstream import open_upstream
@@ -278,3 +278,26 @@ async def test_another_wallet_takes_up_what_the_old_one_signed(chain: Localnet, 
     assert told.status == SUCCESS
     assert told.executed_amount == after.tokens["USDC"] - before.tokens["USDC"] > 0
     assert told.input_amount == 10**9
+
+
+async def test_another_cluster_proves_nothing(still_chain: Localnet, place: Place) -> None:
+    """It landed; the next configuration names a node of another cluster, which never saw it: not FAILED, and no new trade."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    request = make_request("abroad", "SOL", "USDC", 1)
+    async with running(quiet, wallet, confirmation=DEAF) as daemon:
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    still_chain.advance(400)
+    with start_localnet(slot_ms=0) as other:
+        other.advance(600)
+        async with running(evolve(quiet, nodes=other.nodes), wallet, trading=False) as daemon:
+            await daemon.event("confirmations.expiry_not_proved")
+            await eventually(lambda: "cluster" in {cause.kind for cause in daemon.daemon.breaker.causes}, "it is noticed")
+            abroad = await daemon.get("abroad")
+            refused = await refusal(daemon, make_request("new", "SOL", "USDC", 1))
+    async with running(quiet, wallet) as daemon:
+        told = await daemon.trade(request)
+
+    assert abroad.status == PENDING
+    assert refused.reason == "TRADING_HALTED"
+    assert told.status == SUCCESS

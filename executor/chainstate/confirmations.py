@@ -12,11 +12,12 @@ What an answer means (SOLANA.md 3.1):
   passed the transaction's last valid one and that the blockhash is not valid any more (the last valid height is what one node
   told us), and then finds nothing in its history. Behind one URL may stand several machines, so each answer has to be as of
   that height's slot, or later. A node that lags, disagrees or does not answer leaves the trade unresolved, and it is tried again.
+* A node that is not known to be of the cluster of our trades (`cluster.py`) proves nothing.
 * A history is finite. Long after the expiry, as after a daemon's long rest, it counts only if it reaches back to the blockhash.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import trio
@@ -63,6 +64,8 @@ class Confirmations:
 
     nodes: Nodes
     blockhashes: Blockhashes
+    is_ours: Callable[[Node], bool]
+    """Whether a node is known to be of the cluster of our trades: what others have not seen may have landed."""
     poll_initial_seconds: float
     poll_max_seconds: float
     log: Log
@@ -141,7 +144,7 @@ class Confirmations:
 
     async def _prove_expired(self, watch: _Watch) -> None:
         """Finish the watch if every node proves the absence, or if one of them knows better."""
-        answers = await self.nodes.every(lambda node: _absence(node, watch))
+        answers = await self.nodes.every(lambda node: self._absence(node, watch))
         now = trio.current_time()
         watch.prove_at = now + PROOF_RETRY_SECONDS
         for answer in answers:
@@ -151,6 +154,11 @@ class Confirmations:
             watch.finish(None)
         elif not watch.done.is_set():
             self.log.info("confirmations.expiry_not_proved", signature=str(watch.signature), answers=[str(a) for a in answers])
+
+    async def _absence(self, node: Node, watch: _Watch) -> bool | SignatureStatus:
+        """What this node proves, as far as it is known to be of our cluster."""
+        answer = await _absence(node, watch)
+        return answer is True and self.is_ours(node) if isinstance(answer, bool) else answer
 
 
 async def _absence(node: Node, watch: _Watch) -> bool | SignatureStatus:

@@ -117,7 +117,7 @@ class Acknowledged:
 
 @frozen
 class Footing:
-    """The files that were opened. Who removes or replaces one takes nothing from this process, and all that it writes from the next."""
+    """The files that were opened. Who removes or replaces one takes nothing from this process, but from the next one."""
 
     _identities: Mapping[Path, tuple[int, int]]
     """Device and inode."""

@@ -238,6 +238,10 @@ class Node:
         """Fetch the slot of the oldest block that the node's history still holds."""
         return await self._call("getFirstAvailableBlock", [], Reader.integer)
 
+    async def genesis_hash(self) -> Hash:
+        """Fetch what tells one cluster from another."""
+        return await self._call("getGenesisHash", [], Reader.blockhash)
+
     async def health(self) -> None:
         """Ask whether the node keeps up with the cluster; raise if it does not."""
         await self._call("getHealth", [], _read_health)

@@ -14,7 +14,7 @@ from executor.chainstate.confirmations import PROOF_RETRY_SECONDS, SURELY_KEPT_B
 from executor.model import Landed
 from executor.network.nodes import Nodes
 from executor.network.solana import Commitment, SignatureStatus
-from tests.support.chain import FakeNode, context, fake_nodes, open_nodes
+from tests.support.chain import FakeNode, any_node, context, fake_nodes, open_nodes
 from tests.support.events import RecordedLog
 from tests.support.upstream import Received, Reply, Reset, rpc_result
 from tests.support.values import hash_of, signature_of
@@ -77,7 +77,9 @@ async def polling(count: int = 1) -> AsyncIterator[Polling]:
 
 def make_confirmations(nodes: Nodes, blockhashes: Blockhashes, log: RecordedLog) -> Confirmations:
     """As specified: from 100 ms to 1 s."""
-    return Confirmations(nodes=nodes, blockhashes=blockhashes, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log)
+    return Confirmations(
+        nodes=nodes, blockhashes=blockhashes, is_ours=any_node, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log
+    )
 
 
 # --- looking ---
@@ -415,7 +417,7 @@ async def test_confirmation_and_expiry_over_real_sockets() -> None:
         blockhashes = Blockhashes(nodes=nodes, refresh_seconds=1.0, max_age_seconds=10.0, log=log)
         await blockhashes.refresh()
         confirmations = Confirmations(
-            nodes=nodes, blockhashes=blockhashes, poll_initial_seconds=0.01, poll_max_seconds=0.05, log=log
+            nodes=nodes, blockhashes=blockhashes, is_ours=any_node, poll_initial_seconds=0.01, poll_max_seconds=0.05, log=log
         )
 
         async def wait(signature: Signature) -> None:

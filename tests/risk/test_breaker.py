@@ -649,6 +649,7 @@ def test_kinds_are_stable() -> None:
         "slow_broadcast",
         "blockhash",
         "nodes",
+        "cluster",
         "journal",
         "loss",
         "operator",

@@ -11,7 +11,7 @@ from executor.faults import JsonValue
 from executor.model import Landed
 from executor.network.solana import SignatureStatus
 from executor.stages.monitoring import monitor
-from tests.support.chain import FakeNode, fake_nodes
+from tests.support.chain import FakeNode, any_node, fake_nodes
 from tests.support.events import RecordedLog
 from tests.support.values import hash_of, make_sent, make_signed
 
@@ -21,7 +21,9 @@ async def make_confirmations(node: FakeNode) -> Confirmations:
     nodes, log = fake_nodes(node), RecordedLog()
     blockhashes = Blockhashes(nodes=nodes, refresh_seconds=1.0, max_age_seconds=10.0, log=log)
     await blockhashes.refresh()
-    return Confirmations(nodes=nodes, blockhashes=blockhashes, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log)
+    return Confirmations(
+        nodes=nodes, blockhashes=blockhashes, is_ours=any_node, poll_initial_seconds=0.1, poll_max_seconds=1.0, log=log
+    )
 
 
 @pytest.mark.parametrize(("error", "reverted"), [(None, False), ("AccountInUse", True)])

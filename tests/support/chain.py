@@ -143,6 +143,7 @@ class FakeNode(Node):
         self.takes_seconds = 0.0
         self.height = 1_000
         self.first_available = 0
+        self.genesis = hash_of(0)
         self.context_slot = 1_100
         self.statuses_slot: int | None = None
         """As of which slot statuses are told, where that is another machine."""
@@ -189,6 +190,11 @@ class FakeNode(Node):
         await self._answer("getFirstAvailableBlock")
         return self.first_available
 
+    async def genesis_hash(self) -> Hash:
+        """Of which cluster it is."""
+        await self._answer("getGenesisHash")
+        return self.genesis
+
     async def health(self) -> None:
         """Healthy unless failing."""
         await self._answer("getHealth")
@@ -232,6 +238,11 @@ class FakeNode(Node):
         error = TransportError(endpoint=self.endpoint, operation=operation, fault=fault)
         self.endpoint_health = self.endpoint_health.failed(error, trio.current_time())
         raise error
+
+
+def any_node(_node: Node) -> bool:
+    """For who does not ask of which cluster a node is."""
+    return True
 
 
 def fake_nodes(*nodes: Node, log: Log | None = None, retry: Retry | None = None) -> Nodes:

@@ -17,6 +17,7 @@ NODE_OPERATIONS = (
     "getAccountInfo",
     "getEpochInfo",
     "getFirstAvailableBlock",
+    "getGenesisHash",
     "getHealth",
     "getLatestBlockhash",
     "getMinimumBalanceForRentExemption",
