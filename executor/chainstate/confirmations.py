@@ -13,7 +13,8 @@ What an answer means (SOLANA.md 3.1):
   told us), and then finds nothing in its history. Behind one URL may stand several machines, so each answer has to be as of
   that height's slot, or later. A node that lags, disagrees or does not answer leaves the trade unresolved, and it is tried again.
 * A node that is not known to be of the cluster of our trades (`cluster.py`) proves nothing.
-* A history is finite. Long after the expiry, as after a daemon's long rest, it counts only if it reaches back to the blockhash.
+* A history is finite. It counts only if it reaches back to the blockhash. Shortly after the expiry it also counts where a
+  provider does not tell; long after it, as after a daemon's long rest, it does not.
 """
 
 import math
@@ -175,7 +176,16 @@ async def _absence(node: Node, watch: _Watch) -> bool | SignatureStatus:
         return statuses.values[0]
     if blockhash.valid or min(blockhash.slot, statuses.slot) < passed.slot:
         return False
-    if passed.block_height <= watch.last_valid_block_height + SURELY_KEPT_BLOCKS:
-        return True
     # Asked last: what was there after the search was there during it.
-    return await node.first_available_block() <= watch.context_slot
+    must_tell = passed.block_height > watch.last_valid_block_height + SURELY_KEPT_BLOCKS
+    return await _reaches_back(node, watch.context_slot, must_tell=must_tell)
+
+
+async def _reaches_back(node: Node, slot: int, *, must_tell: bool) -> bool:
+    """Whether a node's history does. That of a machine that began with a snapshot a moment ago does not."""
+    try:
+        return await node.first_available_block() <= slot
+    except TransportError as error:
+        if must_tell or error.fault.worth_repeating:
+            raise
+        return True  # a provider that does not offer the call

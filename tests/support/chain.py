@@ -11,7 +11,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from executor.faults import Source, TransportError, TransportKind, transport_fault
+from executor.faults import Fault, Source, TransportError, TransportKind, transport_fault
 from executor.log import Log, NullLog
 from executor.network.nodes import Nodes
 from executor.network.retry import Retry
@@ -143,6 +143,8 @@ class FakeNode(Node):
         self.takes_seconds = 0.0
         self.height = 1_000
         self.first_available = 0
+        self.history_refusal: Fault | None = None
+        """What getFirstAvailableBlock fails with."""
         self.genesis = hash_of(0)
         self.context_slot = 1_100
         self.statuses_slot: int | None = None
@@ -188,6 +190,8 @@ class FakeNode(Node):
     async def first_available_block(self) -> int:
         """From where on the history is whole."""
         await self._answer("getFirstAvailableBlock")
+        if self.history_refusal is not None:
+            raise TransportError(endpoint=self.endpoint, operation="getFirstAvailableBlock", fault=self.history_refusal)
         return self.first_available
 
     async def genesis_hash(self) -> Hash:
