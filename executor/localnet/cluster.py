@@ -10,6 +10,7 @@ Time and chance come from outside only: equal seeds, equal clocks and equal call
 import enum
 import hashlib
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve, frozen
@@ -116,6 +117,8 @@ class Cluster:
         self._ledger = Ledger(self._new_block(FIRST_SLOT, FIRST_HEIGHT, self.genesis_hash))
         self._faucet = Keypair.from_seed(bytes(_digest(b"faucet", seed)))
         self._airdrops = 0
+        self._slot_hashes: deque[tuple[int, Hash]] = deque(maxlen=SLOT_HASHES)
+        """Newest first, as the sysvar shows them."""
         self.counts = ClusterCounts()
         self._begin(self._ledger.tip)
         self._engine.put(self._faucet.pubkey(), Account(FAUCET_LAMPORTS, b"", SYSTEM_PROGRAM))
@@ -156,9 +159,11 @@ class Cluster:
         return Block(slot=slot, height=height, blockhash=blockhash, unix_seconds=self._unix_ns() // NANOSECONDS)
 
     def _begin(self, block: Block) -> None:
-        recent = reversed(self._ledger.newest(block, SLOT_HASHES))
-        hashes = [(known.slot, known.blockhash) for known in recent]
-        self._engine.begin_block(ClockReading(slot=block.slot, unix_seconds=block.unix_seconds), hashes)
+        hashes = self._slot_hashes
+        while hashes and hashes[0][0] >= block.slot:  # their fork was dropped
+            hashes.popleft()
+        hashes.appendleft((block.slot, block.blockhash))
+        self._engine.begin_block(ClockReading(slot=block.slot, unix_seconds=block.unix_seconds), list(hashes))
 
     def _include(self, tx: Resolved, parent: Block) -> bool:
         """Let the leader of the newest block take a transaction; a transaction that cannot land is dropped without a trace."""
