@@ -105,7 +105,7 @@ class Disk:
 def _torn(old: bytes, new: bytes, rng: random.Random) -> bytes:
     """The new bytes up to a point, or in some sectors; elsewhere the old ones."""
     if rng.random() < 0.5:
-        first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+        first = _first_difference(old, new)
         cut = rng.randint(first, len(new)) if first < len(new) else len(new)
         return new[:cut] + old[cut:]
     sectors = []
@@ -114,6 +114,14 @@ def _torn(old: bytes, new: bytes, rng: random.Random) -> bytes:
         # What lay beyond the old end is zeros where it was not written, as in a file whose length was synced first.
         sectors.append(mine if mine == theirs or rng.random() < 0.5 else theirs.ljust(len(mine), b"\0"))
     return b"".join(sectors)
+
+
+def _first_difference(old: bytes, new: bytes) -> int:
+    """The sector in which they part, or the end of the shorter one."""
+    for start in range(0, min(len(old), len(new)), SECTOR_BYTES):
+        if old[start : start + SECTOR_BYTES] != new[start : start + SECTOR_BYTES]:
+            return start
+    return min(len(old), len(new))
 
 
 def _copy(source: Path, target: Path) -> None:
