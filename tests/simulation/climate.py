@@ -184,7 +184,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "checking": _checking,
     }
 )
-_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 8, "lossy": 2, "congested": 2, "lost": 2})
+_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "slow-disk": 2})
 
 
 def draw(rng: random.Random) -> Climate:

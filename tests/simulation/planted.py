@@ -149,6 +149,9 @@ def _release_never(self: Reservations, ticket: Ticket) -> None:
     ticket.released_at = trio.current_time()
 
 
+_await_fill = trade._await_fill
+
+
 async def _await_processed(sent: Sent, life: Life) -> Fill:
     """A status is a status: the amounts come from the chain if it tells them at once, else from the quote."""
     line, signed = life.line, sent.signed
@@ -159,6 +162,8 @@ async def _await_processed(sent: Sent, life: Life) -> Fill:
         except TransportError:
             continue
         status = found.values[0]
+        if status is None and line.blockhashes.block_height() > signed.last_valid_block_height:
+            return await _await_fill(sent, life)
         if status is None:
             continue
         landed = Landed(slot=status.slot, reverted=status.error is not None, confirmed_at=trio.current_time())
@@ -186,6 +191,8 @@ async def _prove_by_one_node(self: Any, watch: Any) -> None:
         return
     if found.values[0] is None:
         watch.finish(None)
+    else:
+        self._take(watch, found.values[0], trio.current_time())
 
 
 async def _prove_by_height(self: Any, watch: Any) -> None:
