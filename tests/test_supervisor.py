@@ -77,7 +77,7 @@ async def test_what_halted_trading_is_not_forgotten_because_it_cannot_be_read(
     with closing(sqlite3.connect(place.journal_path, isolation_level=None)) as journal:
         journal.execute("""INSERT INTO notes (kind, at_unix_ns, body) VALUES ('breaker', 1, '{"operator": 1, "trip": null}')""")
     for _ in range(2):  # nothing is held by the first that refuses
-        with pytest.raises(ConfigError, match=r"the circuit breaker, or of this day's trades, cannot be read.*journal\.md"):
+        with pytest.raises(ConfigError, match=r"the circuit breaker, or this day's trades, cannot be read.*journal\.md"):
             await refused_start(place, wallet)
     with closing(sqlite3.connect(place.journal_path, isolation_level=None)) as journal:
         journal.execute("DELETE FROM notes")
