@@ -145,7 +145,7 @@ def _full_disk(c: Climate, rng: random.Random) -> Climate:
 
 
 def _crashy(c: Climate, rng: random.Random) -> Climate:
-    steps = round(10 ** rng.uniform(3.2, 4.2))
+    steps = round(10 ** rng.uniform(3.0, 4.1))
     commit, send = (rng.choice((0.0, 0.006)) for _ in range(2))
     return evolve(c, crash_steps=steps, crash_at_commit=commit, crash_at_send=send)
 

@@ -3,12 +3,15 @@ import random
 import subprocess
 import sys
 
+import pytest
 from attrs import evolve
 
 from tests.simulation import planted
 from tests.simulation.climate import MOODS, Climate
 from tests.simulation.history import HistoryResult, HistorySeed, run_history
 from tests.simulation.run import Sum, run, shortest
+
+pytestmark = pytest.mark.slow
 
 SHORT = HistorySeed(seed=7, number=0, trades=60)
 CRASHY = Climate(crash_steps=1_500, crash_at_commit=0.01, crash_at_send=0.01, trades_per_second=25.0)
