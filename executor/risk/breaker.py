@@ -35,6 +35,8 @@ from executor.status import BreakerCause, BreakerState, CauseKind
 
 WATCH_SECONDS = 0.5
 MAX_WHY = 200
+PROBE_PATIENCE_SECONDS = 120.0
+"""Longer than a transaction can land. A probe that is not proved by then may never be, and gives its place to another one."""
 NOTE_KIND, LOSS_NOTE_KIND = "breaker", "loss"
 NS_PER_SECOND = 1_000_000_000
 
@@ -64,6 +66,7 @@ class _Pass:
     era: int
     probe: tuple[_Trip, int] | None
     """The trip and the round that it probes for."""
+    entered_at: float = field(factory=trio.current_time)
 
 
 @define(kw_only=True, eq=False)
@@ -213,7 +216,9 @@ class Breaker:
             self._save_losses()
 
     def _has_room_for_a_probe(self) -> bool:
-        return sum(one.probe is not None for one in self._passes.values()) < self.settings.probe_trades
+        since = trio.current_time() - PROBE_PATIENCE_SECONDS
+        probing = sum(one.probe is not None and one.entered_at > since for one in self._passes.values())
+        return probing < self.settings.probe_trades
 
     def _is_probe(self, request_id: str) -> bool:
         its_pass, trip = self._passes.get(request_id), self._trip

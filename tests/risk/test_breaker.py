@@ -14,7 +14,7 @@ from attrs import define
 from executor.errors import Denied, ErrorCode, InvalidRequest
 from executor.journal.journal import Note
 from executor.model import Outcome, OutcomeStatus
-from executor.risk.breaker import MAX_WHY, NOTE_KIND, WATCH_SECONDS, Breaker
+from executor.risk.breaker import MAX_WHY, NOTE_KIND, PROBE_PATIENCE_SECONDS, WATCH_SECONDS, Breaker
 from executor.risk.diary import MAX_WAITING_NOTES
 from executor.status import BreakerState, CauseKind
 from tests.support.events import RecordedLog
@@ -267,6 +267,20 @@ async def test_a_probe_that_fails_opens_it_for_twice_as_long(autojump_clock: Moc
 
     assert waited == [30.0, 60.0, 100.0, 100.0]
     assert refusal(breaker).context["retry_after_seconds"] == 30.0
+
+
+async def test_a_probe_that_is_never_proved_gives_its_place_up(autojump_clock: MockClock) -> None:
+    """Its transaction was lost and one node is gone for good: that must not halt trading for ever."""
+    breaker = make_breaker(landed_failures=2, probe_trades=1, probe_successes=1)
+    trip(breaker)
+    await trio.sleep(OPEN_SECONDS)
+    take(breaker, "lost")
+    await trio.sleep(PROBE_PATIENCE_SECONDS - 0.01)
+    refusal(breaker)
+    await trio.sleep(0.01)
+    breaker.ended(take(breaker, "another"), success())
+
+    assert breaker.state is CLOSED
 
 
 async def test_a_failed_probe_undoes_the_successes_before_it(autojump_clock: MockClock) -> None:

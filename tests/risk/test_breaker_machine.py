@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from executor.errors import Denied, ErrorCode
 from executor.model import Order, Outcome, OutcomeStatus
-from executor.risk.breaker import WATCH_SECONDS, Breaker
+from executor.risk.breaker import PROBE_PATIENCE_SECONDS, WATCH_SECONDS, Breaker
 from executor.status import BreakerState
 from tests.support.risk import KeptNotes, failure, make_breaker, success, take
 
@@ -53,8 +53,8 @@ class World:
         self.notes = KeptNotes()
         self.nodes: str | None = None
         self.is_halted = False
-        self.open: list[tuple[Order, bool]] = []
-        """With whether it was let through to probe."""
+        self.open: list[tuple[Order, float]] = []
+        """With until when it holds the place of a probe; 0: it is none."""
         self.taken = 0
         self.breaker = self.make()
 
@@ -106,7 +106,8 @@ class World:
                 return
             assert self.breaker.state is not BreakerState.OPEN
             self.breaker.require_pass(order.request_id)
-            self.open.append((order, self.breaker.state is BreakerState.HALF_OPEN))
+            is_probe = self.breaker.state is BreakerState.HALF_OPEN
+            self.open.append((order, trio.current_time() + PROBE_PATIENCE_SECONDS if is_probe else 0.0))
 
     async def trip(self, pause: float) -> None:
         """Have all that were let through end badly, and two more; then time passes."""
@@ -128,7 +129,7 @@ class World:
     def check(self) -> None:
         """What is always true."""
         breaker = self.breaker
-        assert sum(is_probe for _, is_probe in self.open) <= PROBES
+        assert sum(until > trio.current_time() for _, until in self.open) <= PROBES
         assert (breaker.state is BreakerState.CLOSED) == (not breaker.causes)
         if self.is_halted:
             assert breaker.state is BreakerState.OPEN
