@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 from attrs import frozen
-from solders.hash import Hash
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -136,7 +135,7 @@ def left_open(entries: Sequence[Entry], *, now: float, now_unix_ns: int) -> Left
     its_signed, its_sent = by_state.get(State.SIGNED), by_state.get(State.SENT)
     return LeftOpen(
         order=order,
-        signed=None if its_signed is None else _signed(json.loads(its_signed.body), order),
+        signed=None if its_signed is None else _signed(its_signed, order),
         first_sent_at=None if its_sent is None else now - seconds_ago(its_sent.at_unix_ns),
         needs={} if its_signed is None else _needs(json.loads(its_signed.body)["reserved"]),
     )
@@ -146,18 +145,24 @@ def _last_life(entries: Sequence[Entry]) -> Sequence[Entry]:
     return entries[max(index for index, entry in enumerate(entries) if entry.state is State.ACCEPTED) :]
 
 
-def _signed(body: dict[str, Any], order: Order) -> Signed:
+def _signed(entry: Entry, order: Order) -> Signed:
+    """Read what was signed; no other transaction than the one that was: that it never lands would be easy to prove."""
+    body = json.loads(entry.body)
     wire = base64.b64decode(body["wire"])
     transaction = VersionedTransaction.from_bytes(wire)
     message = transaction.message
     if not isinstance(message, MessageV0):
         raise TypeError("only v0 messages are ever signed")
+    if str(transaction.signatures[0]) != entry.signature or not all(transaction.verify_with_results()):
+        raise ValueError("these are not the bytes that were signed")
+    if str(message.recent_blockhash) != body["blockhash"]:
+        raise ValueError("this is not the blockhash that was signed")
     return Signed(
         order=order,
         signature=transaction.signatures[0],
         message=message,
         wire=wire,
-        blockhash=Hash.from_string(body["blockhash"]),
+        blockhash=message.recent_blockhash,
         last_valid_block_height=body["last_valid_block_height"],
         context_slot=body["context_slot"],
         budget=ComputeBudget(unit_limit=body["compute_unit_limit"], unit_price=MicroLamports(body["price_micro_lamports"])),

@@ -225,6 +225,27 @@ def test_only_our_own_kind_of_message_is_taken_up() -> None:
         records.left_open([records.accepted(signed.order), evolve(entry, body=json.dumps(body))], now=0.0, now_unix_ns=0)
 
 
+@pytest.mark.parametrize("byte", [1, 40, 70, -1])
+def test_bytes_that_were_not_signed_are_not_taken_up(byte: int) -> None:
+    """A transaction that never was cannot land: that it expired would be proved, while the one that was sent may have landed."""
+    signed = make_signed()
+    entry = records.signed(signed, needs=NEEDS, at_unix_ns=5)
+    wire = bytearray(signed.wire)
+    wire[byte] ^= 1
+    body = json.loads(entry.body) | {"wire": base64.b64encode(wire).decode()}
+    with pytest.raises(ValueError):  # noqa: PT011 - which one depends on the byte
+        records.left_open([records.accepted(signed.order), evolve(entry, body=json.dumps(body))], now=0.0, now_unix_ns=0)
+
+
+def test_another_blockhash_than_the_signed_one_is_not_taken_up() -> None:
+    """It may be invalid long before the one that counts is."""
+    signed = make_signed(blockhash=1)
+    entry = records.signed(signed, needs=NEEDS, at_unix_ns=5)
+    body = json.loads(entry.body) | {"blockhash": str(hash_of(2))}
+    with pytest.raises(ValueError, match="blockhash"):
+        records.left_open([records.accepted(signed.order), evolve(entry, body=json.dumps(body))], now=0.0, now_unix_ns=0)
+
+
 @pytest.mark.parametrize("was_sent", [False, True])
 def test_a_trade_that_was_signed_is_pending(was_sent: bool) -> None:
     """Unknown is not failed: with its signature, and the height until which it may land, sent or not."""
