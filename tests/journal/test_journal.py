@@ -278,7 +278,7 @@ async def test_nothing_is_written_while_nothing_is_wrong_and_nothing_is_handed_o
     assert commits == journal.statistics().commits == 3
 
 
-async def test_a_request_that_was_denied_again_and_again_costs_no_more(tmp_path: Path) -> None:
+def test_a_request_that_was_denied_again_and_again_costs_no_more(tmp_path: Path) -> None:
     """A caller that repeats what is denied must not make the event loop, and with it all other trades, wait for its past."""
     with (
         closing(SqliteJournal(tmp_path / "journal.sqlite3")) as journal,
