@@ -188,13 +188,13 @@ def test_an_impatient_operator_gets_an_end_in_order(chain: Localnet, wallet: Key
 
 
 def test_a_disk_that_fails_at_signed_sends_nothing(chain: Localnet, wallet: Keypair, place: Place) -> None:
-    """The whole process with a journal that SQLite cannot write: UNAVAILABLE, and the chain has seen nothing."""
+    """The whole process with a journal that SQLite cannot write at SIGNED: FAILED, and the chain has seen nothing."""
     with daemon_process(place, wallet) as daemon:
         landed = chain.transactions()
         refuse_entries(place.journal_path, "SIGNED")
-        refused = daemon.caller.refusal(make_request("unwritten", "SOL", "USDC", 1))
+        failed = daemon.caller.execute(make_request("unwritten", "SOL", "USDC", 1))
         chain.advance(5)
 
-        assert (refused.status, refused.reason) == ("UNAVAILABLE", "JOURNAL_UNAVAILABLE")
+        assert (failed.status, failed.error_code) == (pb.TRADE_STATUS_FAILED, "JOURNAL_UNAVAILABLE")
         assert chain.transactions() == landed
         assert daemon.events("trade.sent") == []

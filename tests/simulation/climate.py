@@ -132,6 +132,13 @@ def _lost(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, send=rates, nodes=min(c.nodes, 2), trades_per_second=20.0)
 
 
+def _last_moment(c: Climate, rng: random.Random) -> Climate:
+    """They land when they are about to expire, while nodes are behind: whoever believes one of them is wrong."""
+    rates = {"last-block-landing": 0.4, "lost-send": rng.uniform(0.59, 0.6)}  # a few land at once, or no price would ever move
+    lag = rng.uniform(0.02, 0.1)
+    return evolve(c, send=rates, nodes=max(c.nodes, 2), lag_episodes=lag, skip_rate=0.0, trades_per_second=20.0)
+
+
 def _jumpy(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, clock_jumps=rng.uniform(0.1, 2.0))
 
@@ -174,6 +181,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "forky": _forky,
         "congested": _congested,
         "lost": _lost,
+        "last-moment": _last_moment,
         "jumpy": _jumpy,
         "slow-disk": _slow_disk,
         "full-disk": _full_disk,

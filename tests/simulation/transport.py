@@ -46,6 +46,8 @@ MAX_SLOW_SECONDS = 3.0
 MAX_DUPLICATE_SECONDS = 8.0
 MAX_PROXY_SECONDS = 1.8
 LAST_MOMENT_SLOTS = (135, 175)
+LAST_BLOCK_SLOTS = (143, 151)
+"""Where no slot is skipped."""
 """Around the slot of the last valid block, with some slots skipped."""
 
 _NODE_ERRORS = ((-32005, "Node is behind by 42 slots"), (-32603, "Internal error"), (-32004, "Block not available for slot"))
@@ -243,6 +245,8 @@ def _send_fault(kind: str | None, rng: random.Random) -> Fault | None:
             return LateLanding(slots=rng.randint(20, 140))
         case "last-moment-landing":
             return LateLanding(slots=rng.randint(*LAST_MOMENT_SLOTS))
+        case "last-block-landing":
+            return LateLanding(slots=rng.randint(*LAST_BLOCK_SLOTS))
         case "duplicate-landing":
             return DuplicateLanding(slots=rng.randint(0, 20))
         case "dropped-block":
