@@ -20,6 +20,7 @@ from executor import outcomes
 from executor.errors import Denied, ErrorCode, Expired, Rejected, TradeError
 from executor.journal import records
 from executor.life import Life, Line
+from executor.log import Log
 from executor.model import Fill, LeftOpen, Order, Outcome, OutcomeStatus, Quoted, Sent, Signed, Simulated, Stage
 from executor.risk.reservations import Ticket
 from executor.stages.attempts import Attempt
@@ -71,7 +72,7 @@ async def _live(life: Life, beginning: Beginning, *, ticket: Ticket, answer: Ans
     try:
         await _to_outcome(life, beginning, ticket=ticket, answer=answer)
     except BaseException as error:  # noqa: ASYNC103 - cancellations are raised on by the next line; what is left are bugs
-        _raise_cancellations(error)
+        _raise_cancellations(error, log=life.log)
         life.log.exception("trade.bug")
         has_bug = True
     if has_bug:
@@ -311,13 +312,15 @@ def _tell(outcome: Outcome, life: Life, answer: Answer) -> None:
     answer(outcome)
 
 
-def _raise_cancellations(error: BaseException) -> None:
-    """Raise what ends more than this trade; nothing else, for whatever else it is, is this trade's own bug.
+def _raise_cancellations(error: BaseException, *, log: Log) -> None:
+    """Raise what ends more than this trade; nothing else, for whatever else it is, is this trade's own bug, and at most logged.
 
     Not only Exceptions are: libraries written in Rust panic with one that is none.
     """
     group = BaseExceptionGroup("a trade", [error])
-    ends, _bugs = group.split((trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit))
+    ends, bugs = group.split((trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit))
+    if ends is not None and bugs is not None:
+        log.error("trade.bug", exc_info=bugs)
     if ends is not None:
         raise ends
 

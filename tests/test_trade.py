@@ -15,6 +15,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
+from executor import trade
 from executor.errors import Denied, ErrorCode
 from executor.gate import Gate
 from executor.journal.journal import Entry, JournalError
@@ -36,6 +37,7 @@ from tests.support.daemon import (
     refuse_entries,
     running,
 )
+from tests.support.events import RecordedLog
 from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet, mint
 from tests.support.relays import relay_jupiter, relay_node
@@ -938,3 +940,16 @@ async def test_a_bug_in_the_signer_ends_one_trade_only(chain: Localnet, place: P
     assert (failed.error_code, failed.error_stage) == ("INTERNAL_ERROR", "sign")
     assert fine.status == SUCCESS
     assert mint("SOL") not in failed.error_message
+
+
+def test_a_bug_beside_an_end_is_not_lost() -> None:
+    """The end goes on alone, and the log has the bug; an end alone is nothing to tell."""
+    bug, end, log = ValueError("a bug"), KeyboardInterrupt(), RecordedLog()
+    with pytest.raises(BaseExceptionGroup) as together:
+        trade._raise_cancellations(BaseExceptionGroup("both", [bug, end]), log=log)
+    with pytest.raises(BaseExceptionGroup):
+        trade._raise_cancellations(end, log=log)
+
+    assert together.value.subgroup(ValueError) is None
+    assert together.value.subgroup(KeyboardInterrupt) is not None
+    assert len(log.named("trade.bug")) == 1

@@ -6,15 +6,15 @@ not asked yet, or is of another cluster, proves nothing; while there is one of a
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Callable
+from typing import NoReturn
 
 import trio
 from attrs import define, field
 from solders.hash import Hash
 
 from executor.faults import TransportError
-from executor.journal.journal import JournalError, Note
+from executor.journal.journal import JournalError, Note, Notes
 from executor.log import Log
 from executor.network.nodes import Nodes
 from executor.network.solana import Node
@@ -23,18 +23,6 @@ NOTE_KIND = "cluster"
 FIRST_CHECK_SECONDS = 1.0
 CHECK_SECONDS = 60.0
 """A name may lead to other machines in time."""
-
-
-class Notes(Protocol):
-    """What is needed of the journal."""
-
-    def note_soon(self, note: Note) -> None:
-        """Hand the note over; it is durable before anything that is handed over later. Raises JournalError."""
-        ...
-
-    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
-        """The last durable notes of a kind, newest last. Raises JournalError."""
-        ...
 
 
 @define(kw_only=True, eq=False)
@@ -46,6 +34,7 @@ class Cluster:
     now_ns: Callable[[], int]
     log: Log
     _ours: Hash | None = None
+    _keeping: trio.Lock = field(factory=trio.Lock)
     _told: dict[str, Hash] = field(factory=dict)
     """By node, what it answered last."""
 
@@ -81,7 +70,7 @@ class Cluster:
     async def _ask(self, node: Node) -> None:
         try:
             told = await node.genesis_hash()
-            self._keep(told)
+            await self._keep(told)
         except (TransportError, JournalError) as error:
             self.log.warning("cluster.unknown", node=node.name, problem=str(error))
             return
@@ -89,8 +78,10 @@ class Cluster:
         if told != self._ours:
             self.log.error("cluster.foreign", node=node.name, genesis_hash=str(told), ours=str(self._ours))
 
-    def _keep(self, told: Hash) -> None:
-        if self._ours is None:
-            body = json.dumps({"genesis_hash": str(told)})
-            self.journal.note_soon(Note(kind=NOTE_KIND, at_unix_ns=self.now_ns(), body=body))
-            self._ours = told
+    async def _keep(self, told: Hash) -> None:
+        """Count the first answer as ours once it is on disk: what is signed before that a restart could take for another's."""
+        async with self._keeping:
+            if self._ours is None:
+                body = json.dumps({"genesis_hash": str(told)})
+                await self.journal.note(Note(kind=NOTE_KIND, at_unix_ns=self.now_ns(), body=body))
+                self._ours = told

@@ -1,6 +1,6 @@
 """A caller of the daemon: the stock gRPC client, as any other service would use it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,36 +36,12 @@ class Client:
     """The calls. Each blocks, at most for its timeout."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._execute = channel.unary_unary(
-            f"{SERVICE}/ExecuteTradeRequest",
-            request_serializer=pb.TradeRequest.SerializeToString,
-            response_deserializer=pb.TradeResult.FromString,
-        )
-        self._get = channel.unary_unary(
-            f"{SERVICE}/GetTrade",
-            request_serializer=pb.GetTradeRequest.SerializeToString,
-            response_deserializer=pb.TradeResult.FromString,
-        )
-        self._watch = channel.unary_stream(
-            f"{SERVICE}/WatchTrade",
-            request_serializer=pb.WatchTradeRequest.SerializeToString,
-            response_deserializer=pb.TradeUpdate.FromString,
-        )
-        self._status = channel.unary_unary(
-            f"{SERVICE}/GetExecutorStatus",
-            request_serializer=pb.Empty.SerializeToString,
-            response_deserializer=pb.ExecutorStatus.FromString,
-        )
-        self._halt = channel.unary_unary(
-            f"{SERVICE}/HaltTrading",
-            request_serializer=pb.HaltTradingRequest.SerializeToString,
-            response_deserializer=pb.ExecutorStatus.FromString,
-        )
-        self._resume = channel.unary_unary(
-            f"{SERVICE}/ResumeTrading",
-            request_serializer=pb.ResumeTradingRequest.SerializeToString,
-            response_deserializer=pb.ExecutorStatus.FromString,
-        )
+        self._execute = _stub(channel.unary_unary, "ExecuteTradeRequest", pb.TradeRequest, pb.TradeResult)
+        self._get = _stub(channel.unary_unary, "GetTrade", pb.GetTradeRequest, pb.TradeResult)
+        self._watch = _stub(channel.unary_stream, "WatchTrade", pb.WatchTradeRequest, pb.TradeUpdate)
+        self._status = _stub(channel.unary_unary, "GetExecutorStatus", pb.Empty, pb.ExecutorStatus)
+        self._halt = _stub(channel.unary_unary, "HaltTrading", pb.HaltTradingRequest, pb.ExecutorStatus)
+        self._resume = _stub(channel.unary_unary, "ResumeTrading", pb.ResumeTradingRequest, pb.ExecutorStatus)
 
     def execute(self, request: pb.TradeRequest, *, timeout_seconds: float) -> pb.TradeResult:
         """Trade. Raises CallFailed."""
@@ -102,6 +78,10 @@ class Client:
         with _failing():
             status: pb.ExecutorStatus = self._resume(pb.ResumeTradingRequest(why=why), timeout=timeout_seconds)
         return status
+
+
+def _stub(kind: Callable[..., Any], method: str, request: type[Message], reply: type[Message]) -> Any:
+    return kind(f"{SERVICE}/{method}", request_serializer=request.SerializeToString, response_deserializer=reply.FromString)
 
 
 @contextmanager

@@ -122,7 +122,23 @@ class Following(Protocol):
         ...
 
 
-class Journal(Protocol):
+class Notes(Protocol):
+    """What those need of the journal who keep there what is no step of a trade."""
+
+    async def note(self, note: Note) -> None:
+        """Return when the note is on disk. Raises JournalError. Cancelled: the note becomes durable all the same."""
+        ...
+
+    def note_soon(self, note: Note) -> None:
+        """Hand the note over, as `append_soon` does with entries. Raises JournalError when it is full."""
+        ...
+
+    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
+        """The last durable notes of a kind, at most so many, newest last. Raises JournalError."""
+        ...
+
+
+class Journal(Notes, Protocol):
     """What trades, and those who look after them, need of the journal."""
 
     async def append(self, entry: Entry) -> None:
@@ -160,18 +176,6 @@ class Journal(Protocol):
 
     def following(self, request_id: str) -> AbstractContextManager[Following]:
         """Follow a request, from now on until the context ends: what was committed before is asked of `entries`."""
-        ...
-
-    async def note(self, note: Note) -> None:
-        """Return when the note is on disk. Raises JournalError. Cancelled: the note becomes durable all the same."""
-        ...
-
-    def note_soon(self, note: Note) -> None:
-        """Hand the note over, as `append_soon` does with entries. Raises JournalError when it is full."""
-        ...
-
-    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
-        """The last durable notes of a kind, at most so many, newest last. Raises JournalError."""
         ...
 
 

@@ -4,34 +4,17 @@ A change takes effect at once, whether or not the journal can take it: a full di
 """
 
 from collections import deque
-from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import trio
 from attrs import define, field
 
-from executor.journal.journal import JournalError, Note
+from executor.journal.journal import JournalError, Note, Notes
 from executor.log import Log
 
 RETRY_SECONDS = 0.5
 MAX_WAITING_NOTES = 64
 """Every note holds the whole state, so that only the newest is needed: the oldest of more are dropped."""
-
-
-class Notes(Protocol):
-    """What the circuit breaker needs of the journal."""
-
-    async def note(self, note: Note) -> None:
-        """Return when the note is on disk. Raises JournalError."""
-        ...
-
-    def note_soon(self, note: Note) -> None:
-        """Hand the note over. Raises JournalError."""
-        ...
-
-    def notes(self, kind: str, *, last: int) -> Sequence[Note]:
-        """The last durable notes of a kind, newest last. Raises JournalError."""
-        ...
 
 
 @define(eq=False)

@@ -7,29 +7,14 @@ import trio
 import trio.testing
 
 from executor.chainstate.cluster import CHECK_SECONDS, FIRST_CHECK_SECONDS, Cluster
-from executor.journal.journal import JournalError, Note, SqliteJournal
+from executor.journal.journal import Note, Notes, SqliteJournal
 from tests.support.chain import FakeNode, fake_nodes
 from tests.support.events import RecordedLog
+from tests.support.risk import KeptNotes
 from tests.support.values import hash_of
 
 
-class Kept:
-    """A journal that keeps notes at once, or none."""
-
-    def __init__(self) -> None:
-        self.kept: list[Note] = []
-        self.is_full = False
-
-    def note_soon(self, note: Note) -> None:
-        if self.is_full:
-            raise JournalError("full")
-        self.kept.append(note)
-
-    def notes(self, kind: str, *, last: int) -> list[Note]:
-        return [note for note in self.kept if note.kind == kind][-last:]
-
-
-def make_cluster(journal: Kept | SqliteJournal, *nodes: FakeNode) -> Cluster:
+def make_cluster(journal: Notes, *nodes: FakeNode) -> Cluster:
     """As a daemon that starts has it."""
     cluster = Cluster(nodes=fake_nodes(*nodes), journal=journal, now_ns=lambda: 1, log=RecordedLog())
     cluster.restore()
@@ -44,7 +29,7 @@ async def asked(cluster: Cluster, *, seconds: float = FIRST_CHECK_SECONDS / 2) -
 
 async def test_nothing_is_signed_before_a_node_told_its_cluster(autojump_clock: trio.testing.MockClock) -> None:
     """Then it is kept, and all nodes that tell the same are of it."""
-    journal, nodes = Kept(), [FakeNode("a"), FakeNode("b")]
+    journal, nodes = KeptNotes(), [FakeNode("a"), FakeNode("b")]
     cluster = make_cluster(journal, *nodes)
     before = cluster.problem(), [cluster.includes(node) for node in nodes]
     await asked(cluster)
@@ -78,7 +63,7 @@ async def test_a_node_that_does_not_answer_is_asked_again(autojump_clock: trio.t
     """Meanwhile it proves nothing, and keeps nobody from trading."""
     well, failing = FakeNode("well"), FakeNode("failing")
     failing.failing = True
-    cluster = make_cluster(Kept(), well, failing)
+    cluster = make_cluster(KeptNotes(), well, failing)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cluster.run)
         await trio.sleep(FIRST_CHECK_SECONDS * 1.5)
@@ -94,7 +79,7 @@ async def test_a_node_that_does_not_answer_is_asked_again(autojump_clock: trio.t
 async def test_a_node_that_changes_its_cluster_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
     """Its name leads elsewhere now."""
     node = FakeNode()
-    cluster = make_cluster(Kept(), node)
+    cluster = make_cluster(KeptNotes(), node)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cluster.run)
         await trio.sleep(FIRST_CHECK_SECONDS)
@@ -108,7 +93,7 @@ async def test_a_node_that_changes_its_cluster_is_noticed(autojump_clock: trio.t
 
 async def test_what_cannot_be_kept_is_not_known(autojump_clock: trio.testing.MockClock) -> None:
     """Trades that are signed must find it after a restart."""
-    journal, node = Kept(), FakeNode()
+    journal, node = KeptNotes(), FakeNode()
     journal.is_full = True
     cluster = make_cluster(journal, node)
     async with trio.open_nursery() as nursery:
@@ -121,3 +106,28 @@ async def test_what_cannot_be_kept_is_not_known(autojump_clock: trio.testing.Moc
 
     assert early == (False, False)
     assert (cluster.includes(node), cluster.problem()) == (True, None)
+
+
+class SlowNotes(KeptNotes):
+    """Each takes its time to the disk."""
+
+    async def note(self, note: Note) -> None:
+        await trio.sleep(FIRST_CHECK_SECONDS)
+        await super().note(note)
+
+
+async def test_nothing_is_signed_before_it_is_on_disk(autojump_clock: trio.testing.MockClock) -> None:
+    """A disk that loses the note while it takes SIGNED would let any other cluster pass for ours; the first answer counts."""
+    journal, first, second = SlowNotes(), FakeNode("first"), FakeNode("second")
+    second.takes_seconds, second.genesis = FIRST_CHECK_SECONDS / 4, hash_of(1)
+    cluster = make_cluster(journal, first, second)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cluster.run)
+        await trio.sleep(FIRST_CHECK_SECONDS / 2)
+        early = cluster.includes(first), cluster.problem()
+        await trio.sleep(FIRST_CHECK_SECONDS)
+        nursery.cancel_scope.cancel()
+
+    assert early == (False, "no node has told its genesis hash yet")
+    assert (cluster.includes(first), cluster.includes(second)) == (True, False)
+    assert len(journal.kept) == 1
