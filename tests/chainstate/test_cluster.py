@@ -106,6 +106,7 @@ async def test_what_cannot_be_kept_is_not_known(autojump_clock: trio.testing.Moc
 
     assert early == (False, False)
     assert (cluster.includes(node), cluster.problem()) == (True, None)
+    assert len(journal.kept) == 1
 
 
 class SlowNotes(KeptNotes):
