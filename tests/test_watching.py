@@ -74,6 +74,9 @@ class Trade:
         return updates(TRADE, after_sequence=after, journal=self.journal, end_of_flight=lambda: self.flight)
 
 
+MOST_CHANGES = 20
+
+
 @asynccontextmanager
 async def trading(path: Path) -> AsyncIterator[Trade]:
     """A journal that writes."""
@@ -87,10 +90,19 @@ async def trading(path: Path) -> AsyncIterator[Trade]:
         journal.close()
 
 
+async def collected(watch: AsyncIterator[Update]) -> list[Update]:
+    """What is left of a watch. One that repeats itself without end fails, before it has filled the memory."""
+    seen: list[Update] = []
+    async for update in watch:
+        seen.append(update)
+        assert len(seen) <= MOST_CHANGES, "it repeats itself"
+    return seen
+
+
 async def told(trade: Trade, after: int = 0) -> list[Update]:
     """A whole watch."""
     with trio.fail_after(5):
-        return [update async for update in trade.watch(after)]
+        return await collected(trade.watch(after))
 
 
 async def failure(watch: AsyncIterator[Update]) -> TradeError:
@@ -121,7 +133,7 @@ async def test_each_change_is_told_when_it_is_durable(tmp_path: Path) -> None:
                 seen.append(await anext(watch))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_soon, trade.land)
-            rest = [update async for update in watch]
+            rest = await collected(watch)
 
     assert names(seen) == [ACCEPTED, SIGNED, SENT, SUCCEEDED]
     assert rest == []
@@ -170,7 +182,7 @@ async def test_all_lives_of_a_request_are_told(tmp_path: Path) -> None:
                 seen.append(await anext(watch))
             await trade.deny()
             trade.land()
-            seen += [update async for update in watch]
+            seen += await collected(watch)
 
     assert names(seen) == ["ACCEPTED", "DENIED", "ACCEPTED", "DENIED"]
     denied = seen[1].outcome
@@ -215,7 +227,7 @@ async def test_a_flight_that_ends_without_a_word_ends_its_watch(tmp_path: Path) 
         async with aclosing(trade.watch()) as watch, trio.open_nursery() as nursery:
             await anext(watch)
             nursery.start_soon(end_soon, trade.land)
-            rest = [update async for update in watch]
+            rest = await collected(watch)
 
     assert rest == []
 
