@@ -169,7 +169,7 @@ class Desk:
         line, now = self.line, trio.current_time()
         if line.gate.draining or self._trades is None:
             raise Denied(ErrorCode.EXECUTOR_DRAINING, "the daemon is shutting down and takes no more trades")
-        order = validate(request, rules=self.rules, received_at=now, received_unix_ns=line.now_ns())
+        order = self._validated(request, received_at=now)
         self.metrics.stage_took(Stage.VALIDATION, trio.current_time() - now)
         self.breaker.require_trading()
         self.limits.take(order)
@@ -177,6 +177,14 @@ class Desk:
         flight = self._flights[request.request_id] = Flight(request)
         self._trades.start_soon(self._fly, flight, order)
         return flight
+
+    def _validated(self, request: TradeRequest, *, received_at: float) -> Order:
+        try:
+            return validate(request, rules=self.rules, received_at=received_at, received_unix_ns=self.line.now_ns())
+        except Denied as denied:
+            if denied.code is ErrorCode.CHAIN_STATE_STALE:  # of a daemon that is halted as well, that is what to tell
+                self.breaker.require_trading()
+            raise
 
     async def _fly(self, flight: Flight, order: Order) -> None:
         with self._in_flight(flight, order):

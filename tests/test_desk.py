@@ -273,7 +273,7 @@ async def test_trading_halts_without_nodes_and_goes_on_with_them(chain: Localnet
 
 
 async def test_a_trade_before_the_chain_is_known_is_refused(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """Just started, with nodes that do not answer: UNAVAILABLE, whatever is missing first, and never a bug."""
+    """Just started, with nodes that do not answer: UNAVAILABLE with all that is missing, and never a bug."""
     chain.order("hang", target="node", count=None)
     async with running(place, wallet, trading=False, solana={"request_timeout_seconds": 0.2}) as daemon:
         refused = await refusal(daemon, make_request("early", "SOL", "USDC", 1))
@@ -281,7 +281,8 @@ async def test_a_trade_before_the_chain_is_known_is_refused(chain: Localnet, pla
         chain.clear()
         await eventually(lambda: daemon.daemon.desk.status().trading_allowed, "the daemon is ready", seconds=5)
 
-    assert (refused.status, refused.reason) == ("UNAVAILABLE", "CHAIN_STATE_STALE")
+    assert (refused.status, refused.reason) == ("UNAVAILABLE", "TRADING_HALTED")
+    assert "no blockhash was received from any node yet" in refused.message
     assert not status.trading_allowed
     assert not status.HasField("blockhash")
     assert "unknown mints: SOL" in "; ".join(status.not_allowed_because)
