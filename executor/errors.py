@@ -373,7 +373,7 @@ class ErrorCode(enum.Enum):
         ),
         reaction=(
             "Reacts as the tables below say of the error: another quote or route within the budget, or the trade is given "
-            "up. In the preflight of a send it counts when every node refused."
+            "up. In the preflight of a send it ends nothing: the bytes are not sent again, and the chain is watched."
         ),
         advice="Ask with a new request_id; if it fails in the same way again, read the error in error_message.",
     )

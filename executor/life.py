@@ -14,6 +14,7 @@ from executor.chainstate.fees import Fees
 from executor.chainstate.lookup_tables import LookupTables
 from executor.config import Config
 from executor.errors import Denied, ErrorCode, TradeError
+from executor.faults import TransportError
 from executor.gate import Gate
 from executor.journal import records
 from executor.journal.journal import Entry, EntryRefused, Journal, JournalError
@@ -70,6 +71,8 @@ class Life:
     signed: Signed | None = None
     """Set before the journal gets it: from then on a restart may find it there, and send it."""
     sent: Sent | None = None
+    refusal: TransportError | None = None
+    """Of the first node, when every node refused what was sent; it may land all the same."""
     landed: Landed | None = None
     failed_stage: Stage | None = None
     outcome: Outcome | None = None

@@ -3,6 +3,7 @@
 from attrs import evolve, frozen
 
 from executor.errors import ErrorCode, TradeError
+from executor.faults import TransportError
 from executor.model import Fill, Landed, Order, Outcome, OutcomeStatus, Sent, Signed, Stage
 from executor.units import exact_price, shortfall_bps
 
@@ -33,19 +34,22 @@ def refused(order: Order, error: TradeError, stage: Stage | None, *, signed: Sig
     )
 
 
-def expired(signed: Signed, error: TradeError, *, times: Times) -> Outcome:
-    """Proved never to land."""
-    return _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
+def expired(signed: Signed, error: TradeError, *, refusal: TransportError | None = None, times: Times) -> Outcome:
+    """Proved never to land; `refusal`: every node had refused it."""
+    message = f"{error.message}{_refused_by_all(refusal)}"
+    return _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=message)
 
 
-def pending(signed: Signed, *, timeout_seconds: float, landed: Landed | None, times: Times) -> Outcome:
+def pending(
+    signed: Signed, *, timeout_seconds: float, landed: Landed | None, refusal: TransportError | None = None, times: Times
+) -> Outcome:
     """Not proved either way within the time that the caller is kept waiting, or landed and its amounts not read yet."""
     known = (
         f"not confirmed within {timeout_seconds:g} s: it may still land until block height {signed.last_valid_block_height}"
         if landed is None
         else f"a node says that it was confirmed in slot {landed.slot}, but none has shown the transaction with its amounts yet"
     )
-    message = f"{known}; ask GetTrade for the outcome, do not trade again"
+    message = f"{known}{_refused_by_all(refusal)}; ask GetTrade for the outcome, do not trade again"
     return _after_signing(signed, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
 
 
@@ -72,6 +76,10 @@ def landed(sent: Sent, fill: Fill, *, times: Times) -> Outcome:
         return _after_signing(sent.signed, OutcomeStatus.SUCCESS, times, fill=fill)
     message = f"the transaction landed in slot {fill.slot} and reverted, its network fee is paid: {fill.error_detail}"
     return _after_signing(sent.signed, OutcomeStatus.FAILED, times, fill=fill, error_code=fill.error_code, error_message=message)
+
+
+def _refused_by_all(refusal: TransportError | None) -> str:
+    return "" if refusal is None else f"; every node had refused it ({refusal.fault.code.name}: {refusal})"
 
 
 def _after_signing(

@@ -18,7 +18,7 @@ Odd but true moves:
 * SIGNED may go to REJECTED, when the process that signed knows that it let no byte out.
 * SIGNED may go straight to what the chain says, in the journal: SENT is not waited for, and a disk that fails it stops no trade.
   A crash between the first byte and SENT leaves SIGNED behind; the next process sends on, and writes SENT.
-* SENT may go to REJECTED, when every recipient refused the bytes in its preflight: none of them forwarded anything.
+* SENT never goes to REJECTED, though every node refuses the bytes: a proxy may have asked twice, and only the second was heard.
 
 `docs/states.md` is made from the table.
 """
@@ -45,7 +45,7 @@ class State(enum.Enum):
 MOVES: Mapping[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.SIGNED, State.DENIED, State.REJECTED}),
     State.SIGNED: frozenset({State.SENT, State.SUCCEEDED, State.REVERTED, State.EXPIRED, State.REJECTED}),
-    State.SENT: frozenset({State.SUCCEEDED, State.REVERTED, State.EXPIRED, State.REJECTED}),
+    State.SENT: frozenset({State.SUCCEEDED, State.REVERTED, State.EXPIRED}),
     State.SUCCEEDED: frozenset(),
     State.REVERTED: frozenset(),
     State.EXPIRED: frozenset(),

@@ -203,10 +203,11 @@ async def _settle(signed: Signed, *, life: Life, nursery: trio.Nursery, ticket: 
 
 async def _keep_sending(signed: Signed, life: Life) -> None:
     line, config = life.line, life.line.config
-    if not life.is_resumed:  # then the first answers could prove nothing: who refuses the bytes now may have taken them before
-        with life.stage(Stage.SEND):
-            await send(signed, nodes=line.nodes, skip_preflight=config.solana.skip_preflight, log=life.log)
-        await trio.sleep(config.confirmation.resend_seconds)
+    with life.stage(Stage.SEND):
+        life.refusal = await send(signed, nodes=line.nodes, skip_preflight=config.solana.skip_preflight, log=life.log)
+    if life.refusal is not None:  # it may land all the same: the chain goes on being watched
+        return
+    await trio.sleep(config.confirmation.resend_seconds)
     await send_again(
         signed,
         nodes=line.nodes,
@@ -235,7 +236,7 @@ async def _tell_pending(signed: Signed, life: Life, answer: Answer) -> None:
     began = life.sent.first_sent_at if life.sent else life.order.received_at
     await trio.sleep_until(began + timeout)
     life.log.warning("trade.pending", signature=str(signed.signature), timeout_seconds=timeout)
-    answer(outcomes.pending(signed, timeout_seconds=timeout, landed=life.landed, times=life.times()))
+    answer(outcomes.pending(signed, timeout_seconds=timeout, landed=life.landed, refusal=life.refusal, times=life.times()))
 
 
 async def _finish(outcome: Outcome, *, life: Life, answer: Answer) -> None:
@@ -249,7 +250,7 @@ async def _fail(error: TradeError, *, life: Life, answer: Answer) -> None:
     """Nothing was swapped and nothing will be."""
     now_ns = life.line.now_ns()
     if life.sent is not None and isinstance(error, Expired):
-        outcome = outcomes.expired(life.sent.signed, error, times=life.times())
+        outcome = outcomes.expired(life.sent.signed, error, refusal=life.refusal, times=life.times())
         await life.end(State.EXPIRED, records.ended(State.EXPIRED, outcome, at_unix_ns=now_ns))
     elif life.signed is None and isinstance(error, Denied) and error.code.facts.reply_status is not None:
         await life.end(State.DENIED, records.refused(State.DENIED, life.order.request_id, error, at_unix_ns=now_ns))

@@ -148,13 +148,18 @@ async def test_what_was_not_signed_is_closed(chain: Localnet, place: Place, wall
     assert journalled(place.journal_path, "unsigned") == ["ACCEPTED", "REJECTED"]
 
 
-async def test_a_refusal_proves_nothing_about_earlier_sends(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """The process before may have sent them to whoever refuses them now: what was lost is found by the chain alone."""
-    async with running(place, wallet, adjust=dying_at(State.SIGNED)) as daemon:
-        request = make_request("doubtful", "SOL", "USDC", 1)
-        await leave_open(daemon, request, until=partial(has_signed, place, "doubtful"))
-    chain.order("rpc-error", target="node", operation="sendTransaction", count=3, code=-32602, message="refused")
-    async with running(place, wallet) as daemon:
+async def test_a_refusal_proves_nothing_about_earlier_sends(still_chain: Localnet, place: Place) -> None:
+    """The process before may have sent them to whoever refuses them now: what became of them is found by the chain alone."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    request = make_request("doubtful", "SOL", "USDC", 1)
+    async with running(quiet, wallet, confirmation=DEAF) as daemon:
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    still_chain.order("rpc-error", target="node", operation="sendTransaction", count=None, code=-32602, message="refused")
+    async with running(quiet, wallet) as daemon:
+        await daemon.event("send.answered")
+        assert (await daemon.get("doubtful")).status == PENDING
+        still_chain.advance(4)
         told = await daemon.trade(request)
 
     assert told.status == SUCCESS

@@ -20,7 +20,6 @@ ALLOWED = {
     ("SENT", "SUCCEEDED"),
     ("SENT", "REVERTED"),
     ("SENT", "EXPIRED"),
-    ("SENT", "REJECTED"),
 }
 
 

@@ -571,25 +571,6 @@ async def test_an_outcome_that_cannot_be_written_is_not_forgotten(chain: Localne
     assert journalled(place.journal_path, "full") == ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
 
 
-async def test_a_refusal_after_signing_counts_when_it_is_on_disk(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """Every node refused what the journal holds as signed: FAILED is told only when a restart would know it, too."""
-    async with running(place, wallet) as daemon:
-        chain.order("rpc-error", target="node", operation="sendTransaction", count=None, code=-32602, message="refused")
-        refuse_entries(place.journal_path, "REJECTED")
-        answers: list[pb.TradeResult] = []
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect, daemon, make_request("refused", "SOL", "USDC", 1), answers)
-            await daemon.event("trade.outcome_not_journalled")
-            so_far = await daemon.get("refused")
-            assert answers == []
-            accept_entries(place.journal_path, "REJECTED")
-
-    assert so_far.status == PENDING
-    assert so_far.transaction_signature == answers[0].transaction_signature != ""
-    assert answers[0].status == FAILED
-    assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "REJECTED"]
-
-
 @define(eq=False)
 class FullJournal(PassingOn):
     """The real journal, but too full to take entries of some states."""
@@ -773,45 +754,53 @@ async def test_a_lost_send_is_recovered_by_sending_again(chain: Localnet, place:
     assert result.confirmation_time_ms >= 200  # resend_seconds
 
 
-async def test_what_every_node_refuses_fails_without_waiting(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """No node forwarded anything, they all say so: that is a proof, and the caller need not wait for an expiry."""
-    async with running(place, wallet) as daemon:
-        landed = chain.transactions()
-        chain.order("rpc-error", target="node", operation="sendTransaction", count=None, code=-32602, message="too bad")
-        with trio.fail_after(2):
-            failed = await failure(daemon, make_request("refused", "SOL", "USDC", 1))
-
-    assert (failed.error_code, failed.error_stage) == ("NODE_REFUSED", "send")
-    assert failed.transaction_signature
-    assert "too bad" in failed.error_message
-    assert place.nodes[0] in failed.error_message
-    assert chain.transactions() == landed
-    assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "REJECTED"]
+REFUSALS: dict[str, dict[str, Any]] = {
+    "NODE_REFUSED": {"code": -32602, "message": "too bad"},
+    "SLIPPAGE_EXCEEDED": {
+        "code": -32002,
+        "message": "Transaction simulation failed",
+        "data": {
+            "err": {"InstructionError": [3, {"Custom": 6001}]},
+            "logs": ["Program JUP6LkbZbjS1jKKwapdHNy74zcZ3tLUZoi5QNyVTaV4 failed: custom program error: 0x1771"],
+        },
+    },
+}
 
 
-async def test_a_preflight_that_every_node_fails_is_a_refusal_with_its_reason(
-    chain: Localnet, place: Place, wallet: Keypair
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_what_every_node_refuses_is_not_sent_again_and_proved_expired(
+    code: str, still_chain: Localnet, place: Place
 ) -> None:
-    """With preflight, a price that moved after our simulation is found by the nodes: FAILED, and no fee is paid."""
+    """With preflight, a price that moved after our simulation is found by the nodes: no fee is paid; the end says who refused."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    async with running(quiet, wallet, confirmation={"timeout_seconds": 0.3}, solana={"skip_preflight": False}) as daemon:
+        before = still_chain.holdings(wallet.pubkey())
+        still_chain.order("rpc-error", target="node", operation="sendTransaction", count=2, **REFUSALS[code])
+        told = await daemon.trade(make_request("refused", "SOL", "USDC", 1))
+        still_chain.advance(170)
+        resolved = await daemon.resolved("refused")
+
+    for result in (told, resolved):
+        assert f"every node had refused it ({code}: {quiet.nodes[0]}: sendTransaction failed" in result.error_message
+    assert (told.status, told.error_code) == (PENDING, "CONFIRMATION_TIMEOUT")
+    assert (resolved.status, resolved.error_code, resolved.fees_paid) == (FAILED, "TRANSACTION_EXPIRED", 0)
+    assert still_chain.holdings(wallet.pubkey()) == before
+    assert daemon.log.named("send.repeated") == []
+    assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "EXPIRED"]
+
+
+async def test_a_refusal_by_every_node_is_no_proof(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """A proxy lost the first answer and asked again: the refusal that arrives is the second one, and the first ask landed."""
     async with running(place, wallet, solana={"skip_preflight": False}) as daemon:
-        before = chain.holdings(wallet.pubkey())
         chain.order(
-            "rpc-error",
-            target="node",
-            operation="sendTransaction",
-            count=None,
-            code=-32002,
-            message="Transaction simulation failed",
-            data={"err": {"InstructionError": [3, {"Custom": 6001}]}, "logs": [SLIPPAGE_LOG]},
+            "rpc-error", target="node", operation="sendTransaction", count=None, executed=True, **REFUSALS["SLIPPAGE_EXCEEDED"]
         )
-        failed = await failure(daemon, make_request("preflight", "SOL", "USDC", 1))
+        result = await daemon.trade(make_request("proxied", "SOL", "USDC", 1))
 
-    assert (failed.error_code, failed.error_stage) == ("SLIPPAGE_EXCEEDED", "send")
-    assert failed.fees_paid == 0
-    assert chain.holdings(wallet.pubkey()) == before
-
-
-SLIPPAGE_LOG = "Program JUP6LkbZbjS1jKKwapdHNy74zcZ3tLUZoi5QNyVTaV4 failed: custom program error: 0x1771"
+    assert result.status == SUCCESS
+    assert chain.transaction(result.transaction_signature) is not None
+    assert journalled(place.journal_path, "proxied") == ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
 
 
 @pytest.mark.parametrize(

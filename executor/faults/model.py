@@ -144,7 +144,10 @@ def json_text(value: JsonValue) -> str:
 
 
 def after_send(fault: Fault) -> Fault:
-    """Read a fault of `sendTransaction` itself: what does not prove that the node refused the bytes leaves them pending."""
+    """Read a fault of `sendTransaction` itself: what does not say that the node refused the bytes leaves them pending.
+
+    A refusal proves nothing either: behind one URL another machine may have taken them before.
+    """
     if fault.reaction in (Reaction.SAME, Reaction.OTHER_NODE) or not fault.known:
         return evolve(fault, fault_class=FaultClass.AMBIGUOUS, reaction=Reaction.PENDING)
     return fault

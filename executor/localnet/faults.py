@@ -146,12 +146,16 @@ class Garbage(Fault):
 
 @frozen(kw_only=True)
 class RpcFault(Fault):
-    """A JSON-RPC error in place of the result."""
+    """A JSON-RPC error in place of the result.
+
+    With `executed` the call was carried out all the same, as behind a proxy that asked again when it had lost the first answer.
+    """
 
     kind: ClassVar[str] = "rpc-error"
     code: int = field(metadata={"limits": Limits(int, -(2**31), 2**31 - 1)})
     message: str = _text("Internal error")
     data: Any = None
+    executed: bool = _flag()
 
 
 @frozen(kw_only=True)

@@ -93,10 +93,13 @@ class Node:
         if method is None:
             raise RpcError(jsonrpc.METHOD_NOT_FOUND, "Method not found")
         faults = self._faults.take(self.target, call.method)
-        for fault in faults:
-            if isinstance(fault, RpcFault):
-                raise RpcError(fault.code, fault.message, fault.data)
-        return method.run(self._visit(faults), counted(call.params, method.least, method.most))
+        error = next((fault for fault in faults if isinstance(fault, RpcFault)), None)
+        if error is not None and not error.executed:
+            raise RpcError(error.code, error.message, error.data)
+        result = method.run(self._visit(faults), counted(call.params, method.least, method.most))
+        if error is not None:
+            raise RpcError(error.code, error.message, error.data)
+        return result
 
     def _visit(self, faults: Sequence[Fault]) -> Visit:
         lag = self.lag_slots + sum(fault.slots for fault in faults if isinstance(fault, Lag))

@@ -133,6 +133,8 @@ class RelayFace:
     async def _one(self, request: HttpRequest, call: Call) -> HttpReply:
         for fault in self._faults.take(self.target, call.method):
             if isinstance(fault, RpcFault):
+                if fault.executed:
+                    await self._forward(request)
                 return _answer(call, RpcError(fault.code, fault.message, fault.data))
             if isinstance(fault, LostSend) and (signature := sent_signature(call.params)) is not None:
                 return _answer(call, signature)

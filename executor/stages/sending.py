@@ -1,16 +1,15 @@
 """The same bytes to every node, and again until they are confirmed or have expired.
 
 Same bytes, same signature: at most one of them is executed, so sending to several nodes and sending again is safe. A node's OK
-says nothing about landing, and a node's failure proves nothing either, with one exception: a node that refused the bytes in its
-preflight, or could not accept them at all, forwarded nothing. Only when every node did that, in the first round, is the trade
-over without looking at the chain.
+says nothing about landing, and a refusal does not say that it will not land: behind one URL a proxy may have asked twice, and a
+machine that forwarded the bytes before another refused them is not heard. So no answer ends a trade; the chain does. What every
+node refused is not sent again, though: with preflight, whoever refuses the bytes spares the wallet the fee of a swap that fails.
 """
 
 from collections.abc import Callable, Sequence
 
 import trio
 
-from executor.errors import Rejected
 from executor.faults import Reaction, TransportError, after_send
 from executor.log import Log
 from executor.model import Signed
@@ -19,9 +18,11 @@ from executor.network.nodes import Nodes
 _REFUSALS = frozenset({Reaction.REJECT, Reaction.REQUOTE, Reaction.REBUILD})
 
 
-async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> None:
-    """Send to every node, once. Raises Rejected if their answers prove that none of them has forwarded anything."""
-    _require_possible(await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log, event="send.answered"))
+async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> TransportError | None:
+    """Send to every node, once. Returns the first refusal if all of them refused; it may land all the same."""
+    answers = await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log, event="send.answered")
+    refusals = [answer for answer in answers if isinstance(answer, TransportError) and _is_refusal(answer)]
+    return refusals[0] if len(refusals) == len(answers) else None
 
 
 async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, block_height: Callable[[], int], log: Log) -> None:
@@ -43,14 +44,7 @@ async def _send_round(
     return answers
 
 
-def _require_possible(answers: Sequence[str | TransportError]) -> None:
-    refusals = [answer for answer in answers if isinstance(answer, TransportError) and _is_refusal(answer)]
-    if len(refusals) == len(answers):
-        first = refusals[0]
-        raise Rejected(first.fault.code, f"every node refused the transaction: {first}", endpoint=first.endpoint)
-
-
 def _is_refusal(error: TransportError) -> bool:
-    """The node looked at these bytes and refused them. Without an answer nothing is proved, nor by what no table knows."""
-    # A failure of TLS is permanent, but may come when the bytes are long there.
+    """The node looked at these bytes and refused them, and would again. What no table knows is none."""
+    # A failure of TLS is permanent, but is no answer.
     return error.status is not None and after_send(error.fault).reaction in _REFUSALS

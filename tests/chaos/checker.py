@@ -18,7 +18,7 @@ MOVES: Mapping[str, frozenset[str]] = {
     "": frozenset({"ACCEPTED"}),
     "ACCEPTED": frozenset({"SIGNED", "DENIED", "REJECTED"}),
     "SIGNED": frozenset({"SENT", "SUCCEEDED", "REVERTED", "EXPIRED", "REJECTED"}),
-    "SENT": frozenset({"SUCCEEDED", "REVERTED", "EXPIRED", "REJECTED"}),
+    "SENT": frozenset({"SUCCEEDED", "REVERTED", "EXPIRED"}),
     "SUCCEEDED": frozenset(),
     "REVERTED": frozenset(),
     "EXPIRED": frozenset(),

@@ -47,7 +47,6 @@ CAUSES: Mapping[tuple[State, State], str] = {
     (State.SENT, State.SUCCEEDED): "the transaction itself was read, and has no error",
     (State.SENT, State.REVERTED): "the transaction itself was read, and has an error",
     (State.SENT, State.EXPIRED): "its block height is passed at `confirmed`, and no node knows it, its history included",
-    (State.SENT, State.REJECTED): "every recipient refused the bytes in its preflight, and none had them from an earlier process",
 }
 
 

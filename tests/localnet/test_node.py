@@ -934,6 +934,16 @@ def test_ordered_errors_are_answered(world: World) -> None:
     assert world.status(transaction) is None
 
 
+def test_an_ordered_error_can_hide_that_the_call_was_carried_out(world: World) -> None:
+    """As behind a proxy that asked twice: the answer is a refusal, and the transaction lands."""
+    world.order(RpcFault(code=-32602, message="invalid transaction", executed=True))
+    transaction = signed(world.cluster, transfer(5))
+
+    assert world.error("sendTransaction", encoded(transaction), BASE64)["code"] == -32602
+    world.cluster.tick()
+    assert world.status(transaction) is not None
+
+
 def test_lost_sends_are_answered_and_forgotten(world: World) -> None:
     """The signature comes back as always, and nothing lands until it is sent again; other calls pass by the order."""
     world.order(LostSend())

@@ -1,4 +1,4 @@
-"""The same bytes to every node; and which answers prove that none of them forwarded anything."""
+"""The same bytes to every node; and which answers are refusals of them."""
 
 import base64
 import itertools
@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from executor.errors import ErrorCode, Rejected
-from executor.faults import JsonValue
+from executor.errors import ErrorCode
+from executor.faults import JsonValue, TransportError
 from executor.network.nodes import Nodes
 from executor.network.solana import Node
 from executor.stages.sending import send, send_again
@@ -55,7 +55,7 @@ def of_call(reply: Reply, call_id: object, *, status: int = 200) -> Reply:
     return json_reply({**json.loads(reply.body), "id": call_id}, status)
 
 
-PROVING: dict[str, tuple[Script, ErrorCode]] = {
+REFUSING: dict[str, tuple[Script, ErrorCode]] = {
     "slippage": (custom(6001, str(JUPITER)), ErrorCode.SLIPPAGE_EXCEEDED),
     "no funds, says Jupiter": (custom(6024, str(JUPITER)), ErrorCode.FUNDS_INSUFFICIENT),
     "a pool refuses": (custom(1, "9" * 44), ErrorCode.SIMULATION_FAILED),
@@ -74,7 +74,7 @@ PROVING: dict[str, tuple[Script, ErrorCode]] = {
 }
 """What a node answers that looked at the bytes, or at our credentials, and went no further."""
 
-NOT_PROVING: dict[str, Script] = {
+NOT_REFUSING: dict[str, Script] = {
     "accepted": ACCEPTED,
     "accepted, says it, something else": rpc_result(str(signature_of(5))),
     "already processed": preflight("AlreadyProcessed"),
@@ -113,66 +113,65 @@ NOT_PROVING: dict[str, Script] = {
     "nothing": json_reply({}),
     "the answer to another call": rpc_wrong_id(str(SIGNED.signature)),
 }
-"""After these the transaction may be on its way."""
+"""After these it is sent again."""
 
 
-async def send_to(*steps: Script) -> tuple[RecordedLog, Rejected | None]:
-    """Send to nodes that answer like that; return the log, and the refusal if there is one."""
+async def send_to(*steps: Script) -> tuple[RecordedLog, TransportError | None]:
+    """Send to nodes that answer like that; return the log, and the refusal if all refuse."""
     log = RecordedLog()
     async with open_nodes(len(steps), timeout_seconds=0.1) as (nodes, upstreams):
         for upstream, step in zip(upstreams, steps, strict=True):
             upstream.script("sendTransaction", step)
-        try:  # within: the servers' nursery would wrap it
-            await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
-        except Rejected as error:
-            return log, error
-    return log, None
+        refusal = await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
+    return log, refusal
 
 
-@pytest.mark.parametrize("name", PROVING)
-async def test_what_proves_that_nothing_was_forwarded(name: str) -> None:
-    """From the only node, and from both of two: the trade is over, with that answer's code and the node's name."""
-    step, code = PROVING[name]
+@pytest.mark.parametrize("name", REFUSING)
+async def test_what_is_a_refusal(name: str) -> None:
+    """From the only node, and from both of two: told with that answer's code and the node's name, and nothing is raised."""
+    step, code = REFUSING[name]
     for count in (1, 2):
-        _log, error = await send_to(*[step] * count)
+        _log, refusal = await send_to(*[step] * count)
 
-        assert error is not None
-        assert error.code is code
-        assert error.message.startswith("every node refused the transaction: http://127.0.0.1:")
-        assert str(error.context["endpoint"]) in error.message
+        assert refusal is not None
+        assert refusal.fault.code is code
+        assert str(refusal).startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("name", NOT_PROVING)
-async def test_what_proves_nothing(name: str) -> None:
-    """Unknown is not failed: the trade goes on, also when it is the only answer and when all others refuse."""
+@pytest.mark.parametrize("name", NOT_REFUSING)
+async def test_what_is_none(name: str) -> None:
+    """Also when it is the only answer, and when all others refuse."""
     refusing = rpc_error(-32602, "invalid transaction")
-    for steps in ([NOT_PROVING[name]], [refusing, NOT_PROVING[name]], [NOT_PROVING[name], refusing]):
-        log, error = await send_to(*steps)
+    for steps in ([NOT_REFUSING[name]], [refusing, NOT_REFUSING[name]], [NOT_REFUSING[name], refusing]):
+        log, refusal = await send_to(*steps)
         (answered,) = log.named("send.answered")
 
-        assert error is None
+        assert refusal is None
         assert answered["accepted"] == (1 if name == "accepted" else 0)
 
 
-async def test_a_failure_of_tls_proves_nothing() -> None:
+async def test_a_failure_of_tls_is_no_refusal() -> None:
     """It is permanent, so nobody would try again; but it may come after the bytes, and then they are on their way."""
     async with open_upstream() as upstream:
         node = Node(upstream.url.replace("http:", "https:"), name="tls", timeout_seconds=5.0)
         nodes = Nodes([node], retry=QUICK, rng=seeded(), log=RecordedLog())
         log = RecordedLog()
-        await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
+        refusal = await send(SIGNED, nodes=nodes, skip_preflight=True, log=log)
         await nodes.aclose()
 
+    assert refusal is None
     (answered,) = log.named("send.answered")
     assert "TLS" in str(answered["refusals"])
 
 
-async def test_a_node_that_is_gone_proves_nothing() -> None:
-    """Here it would: there was no connection. But nothing is lost by looking at the chain."""
+async def test_a_node_that_is_gone_refuses_nothing() -> None:
+    """There was no connection; it may be back for the next send."""
     node = Node(f"http://127.0.0.1:{closed_port()}", name="gone", timeout_seconds=5.0)
     nodes = Nodes([node], retry=QUICK, rng=seeded(), log=RecordedLog())
-    await send(SIGNED, nodes=nodes, skip_preflight=True, log=RecordedLog())
+    refusal = await send(SIGNED, nodes=nodes, skip_preflight=True, log=RecordedLog())
     await nodes.aclose()
+
+    assert refusal is None
 
 
 @pytest.mark.parametrize("skip_preflight", [True, False])
