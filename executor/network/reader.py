@@ -4,7 +4,6 @@ import base64
 import json
 from typing import NoReturn
 
-from attrs import frozen
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -33,24 +32,30 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """`json.loads` would make one for every body."""
 
 
-@frozen
 class Reader:
-    """One value of a document, and where it stands. Every method raises WrongField."""
+    """One value of a document, and where it stands. Every method raises WrongField.
 
-    raw: JsonValue
-    path: str = ""
+    Where it stands is put in words only when something is wrong: a transaction has hundreds of values, nearly always right ones.
+    """
+
+    __slots__ = ("_above", "_name", "raw")
+
+    def __init__(self, raw: JsonValue, above: "Reader | None" = None, name: str | int = "") -> None:
+        self.raw = raw
+        self._above = above
+        self._name = name
 
     def get(self, name: str) -> "Reader":
         """Return a field that must be there; its value may be null."""
         fields = self._object()
         if name not in fields:
-            raise WrongField(f"{self._below(name)} is missing")
-        return Reader(fields[name], self._below(name))
+            raise WrongField(f"{Reader(None, self, name).path} is missing")
+        return Reader(fields[name], self, name)
 
     def maybe(self, name: str) -> "Reader | None":
         """Return a field, or None where it is missing or null."""
         value = self._object().get(name)
-        return None if value is None else Reader(value, self._below(name))
+        return None if value is None else Reader(value, self, name)
 
     def names(self) -> list[str]:
         """The names of an object's fields."""
@@ -60,7 +65,22 @@ class Reader:
         """The items of an array."""
         if not isinstance(self.raw, list):
             self.refuse("is not an array")
-        return [Reader(item, f"{self.path}[{index}]") for index, item in enumerate(self.raw)]
+        return [Reader(item, self, index) for index, item in enumerate(self.raw)]
+
+    def integers(self, count: int) -> tuple[int, ...]:
+        """An array of this many integers from 0 to 2^64 - 1."""
+        values = self.raw if isinstance(self.raw, list) else []
+        right = tuple(value for value in values if type(value) is int and 0 <= value <= U64_MAX)
+        if len(right) == len(values) == count:
+            return right
+        return tuple(item.integer() for item in self.exactly(count))  # says what is wrong
+
+    def exactly(self, count: int) -> "list[Reader]":
+        """The items of an array of this length."""
+        items = self.items()
+        if len(items) != count:
+            self.refuse(f"has {len(items)} items instead of {count}")
+        return items
 
     def text(self) -> str:
         """A string."""
@@ -131,5 +151,12 @@ class Reader:
             self.refuse("is not an object")
         return self.raw
 
-    def _below(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
+    @property
+    def path(self) -> str:
+        """Where it stands in the document, as in `value.items[2].name`."""
+        if self._above is None:
+            return ""
+        above = self._above.path
+        if isinstance(self._name, int):
+            return f"{above}[{self._name}]"
+        return f"{above}.{self._name}" if above else self._name

@@ -279,7 +279,7 @@ class Node:
     async def send(self, wire: bytes, *, skip_preflight: bool, min_context_slot: int | None = None) -> str:
         """Hand the bytes to the node, which forwards them once; return the signature. Success says nothing about landing.
 
-        An error proves nothing either, unless it is a refusal: read its fault through `faults.after_send`.
+        An error proves nothing either; whether it is a refusal of these bytes tells `faults.after_send`.
         """
         options = _options(
             encoding="base64",
@@ -303,7 +303,7 @@ class Node:
         options = {"searchTransactionHistory": search_history}
 
         def read(result: Reader) -> SignatureStatuses:
-            values = _exactly(len(signatures), result.get("value"))
+            values = result.get("value").exactly(len(signatures))
             return SignatureStatuses(
                 slot=self._context_slot(result),
                 values=tuple(None if value.raw is None else _status(value) for value in values),
@@ -438,15 +438,8 @@ def _lamports(result: Reader) -> Lamports:
     return Lamports(result.integer())
 
 
-def _exactly(count: int, array: Reader) -> list[Reader]:
-    items = array.items()
-    if len(items) != count:
-        array.refuse(f"has {len(items)} items instead of {count}")
-    return items
-
-
 def _accounts(array: Reader, count: int) -> tuple[AccountInfo | None, ...]:
-    return tuple(None if item.raw is None else _account(item) for item in _exactly(count, array))
+    return tuple(None if item.raw is None else _account(item) for item in array.exactly(count))
 
 
 def _account(account: Reader) -> AccountInfo:
@@ -516,17 +509,14 @@ def _loaded_addresses(meta: Reader) -> list[Pubkey]:
 
 
 def _balances(meta: Reader, keys: tuple[Pubkey, ...]) -> BalanceSheet:
-    def lamports(name: str) -> tuple[int, ...]:
-        return tuple(item.integer() for item in _exactly(len(keys), meta.get(name)))
-
     def tokens(name: str) -> tuple[TokenBalance, ...]:
         rows = meta.maybe(name)
         return () if rows is None else tuple(_token_balance(row, len(keys)) for row in rows.items())
 
     return BalanceSheet(
         keys=keys,
-        pre_lamports=lamports("preBalances"),
-        post_lamports=lamports("postBalances"),
+        pre_lamports=meta.get("preBalances").integers(len(keys)),
+        post_lamports=meta.get("postBalances").integers(len(keys)),
         pre_tokens=tokens("preTokenBalances"),
         post_tokens=tokens("postTokenBalances"),
     )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -95,6 +96,30 @@ def test_fields_and_items_are_named_by_their_path() -> None:
     assert document.get("result").maybe("none") is None
     assert document.get("result").maybe("slot") is None
     assert document.get("result").get("none").raw is None
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ("x", "at is not an array"),
+        ([1, 2], "at has 2 items instead of 3"),
+        ([1, 2, 3, 4], "at has 4 items instead of 3"),
+        ([1, -1, 3], "at[1] is not an integer"),
+        ([1, 2, True], "at[2] is not an integer"),
+        ([1.0, 2, 3], "at[0] is not an integer"),
+        ([1, 2, U64_MAX + 1], "at[2] is not an integer"),
+    ],
+)
+def test_a_wrong_row_of_numbers_is_named(values: object, problem: str) -> None:
+    """By its length, or by the first number that is none."""
+    with pytest.raises(WrongField, match=rf"^{re.escape(problem)}"):
+        reader(values).integers(3)
+
+
+def test_a_row_of_numbers_is_read_whole() -> None:
+    """From 0 to the largest."""
+    assert reader([0, 7, U64_MAX]).integers(3) == (0, 7, U64_MAX)
+    assert reader([]).integers(0) == ()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"1" * 10_000, "\ufeff{}".encode("utf-16")])
