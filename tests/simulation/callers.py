@@ -57,7 +57,7 @@ def told_of(answer: Outcome | TradeError | None) -> Told:
 
 
 def _gives_up_rate(told: Told) -> float:
-    return 0.1 if told.code in LATER else 0.8
+    return 0.03 if told.code in LATER else 0.8
 
 
 @define(kw_only=True, eq=False)

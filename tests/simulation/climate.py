@@ -170,7 +170,9 @@ def _poor(c: Climate, rng: random.Random) -> Climate:
 
 
 def _checking(c: Climate, rng: random.Random) -> Climate:
-    return evolve(c, preflight=True, node_wire=c.node_wire or MappingProxyType({"proxied": 0.04}))
+    """Proxies ask twice, and what the first preflight let pass is under way when the second one refuses it."""
+    proxied = rng.choice((0.04, 0.2))
+    return evolve(c, preflight=True, node_wire={"proxied": proxied, **c.node_wire}, send={"late-landing": 0.3, **c.send})
 
 
 MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyType(
@@ -192,7 +194,9 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "checking": _checking,
     }
 )
-_WEIGHTS: Mapping[str, int] = MappingProxyType({"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "slow-disk": 2})
+_WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "slow-disk": 2, "checking": 2}
+)
 
 
 def draw(rng: random.Random) -> Climate:

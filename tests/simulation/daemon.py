@@ -25,6 +25,8 @@ from tests.simulation.world import JUPITER_HOST, World
 from tests.support.settings import Place
 
 DATA = "data"
+MAX_CRASHES = 40
+"""Of one history: who dies again and again would never be done with its trades."""
 MAX_DOWN_SECONDS = 4.0
 MAX_LONG_DOWN_SECONDS = 160.0
 """Longer than nodes keep statuses at hand: what landed meanwhile is found in their history only."""
@@ -209,8 +211,7 @@ class Keeper:
             if not life.is_over():
                 self.bugs.append(f"the daemon fell over: {error!r}")
                 self._strike("bug")
-        self.daemon = None
-        self._open = trio.Event()
+        self._shut()
 
     async def _run_daemon(self, directory: Path, life: Life) -> None:
         seed = f"{self.seed} life {life.number}"
@@ -228,7 +229,7 @@ class Keeper:
             await daemon.live(on_ready=lambda _address: self._ready(daemon, life))
         finally:
             if not life.is_over():
-                self.daemon = None
+                self._shut()
             with trio.CancelScope(shield=True):
                 await daemon.aclose()
 
@@ -238,6 +239,12 @@ class Keeper:
             self.daemon = daemon
             self._open.set()
 
+    def _shut(self) -> None:
+        """Who waits for the daemon goes on waiting for the next one."""
+        self.daemon = None
+        if self._open.is_set():
+            self._open = trio.Event()
+
     def _config(self, directory: Path) -> Config:
         hosts = tuple(f"http://{host}" for host in self.world.endpoints if host != JUPITER_HOST)
         place = Place(folder=directory, nodes=hosts, jupiter=f"http://{JUPITER_HOST}{BASE_PATH}")
@@ -246,7 +253,7 @@ class Keeper:
             breaker=breaker,
             daemon={"data_directory": str(directory), "drain_timeout_seconds": 5.0},
             solana={"blockhash_refresh_seconds": 1.0, "skip_preflight": not self.world.climate.preflight},
-            confirmation={"poll_initial_seconds": 0.1, "poll_max_seconds": 1.0, "resend_seconds": 2.0},
+            confirmation={"poll_initial_seconds": 0.1, "poll_max_seconds": 1.0, "resend_seconds": 5.0},
             retry={"initial_delay_seconds": 0.1},
         )
         return load(text, environment={}, source="simulated")
@@ -273,9 +280,9 @@ class Keeper:
         life.ended.set()
         left = self._disk.leave(self.folder / f"life-{life.number}") if self._disk else "nothing"
         self.world.chronicle.crashes += 1
+        self.may_die = self.may_die and self.world.chronicle.crashes < MAX_CRASHES
         self.world.chronicle.note("crash", life.number, why, left)
-        self.daemon = None
-        self._open = trio.Event()
+        self._shut()
         for scope in self._calls:
             scope.cancel()
         self._scope.cancel()

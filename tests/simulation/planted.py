@@ -5,7 +5,7 @@ too weak, not that the daemon is well.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from solders.message import MessageV0, to_bytes_versioned
 from executor import desk, outcomes, trade
 from executor.chainstate import confirmations
 from executor.desk import Desk
-from executor.errors import Denied, ErrorCode, Rejected
+from executor.errors import Denied, ErrorCode, Expired, Rejected
 from executor.faults import Reaction, TransportError, after_send
 from executor.journal import records
 from executor.life import Life
@@ -131,12 +131,28 @@ async def _tell_failed_after_the_timeout(signed: Signed, life: Life, answer: Any
     raise Rejected(ErrorCode.CONFIRMATION_TIMEOUT, f"{signed.signature} was not confirmed in time")
 
 
-def _no_answer_is_a_refusal(error: TransportError) -> bool:
-    return True
+def _failed_when_all(refuse: Callable[[TransportError], bool]) -> Callable[[Signed, Life], Awaitable[None]]:
+    """Whatever the nodes answer to the first send is a proof, where all of them answer so."""
+
+    async def keep_sending(signed: Signed, life: Life) -> None:
+        send = partial(_send_once, signed.wire, life.line.config.solana.skip_preflight)
+        answers = await life.line.nodes.every(send)
+        if all(isinstance(answer, TransportError) and refuse(answer) for answer in answers):
+            raise Expired(ErrorCode.TRANSACTION_EXPIRED, "every node refused it")
+        await _keep_sending(signed, life)
+
+    return keep_sending
 
 
-def _known_already_is_a_refusal(error: TransportError) -> bool:
-    return error.status is not None and after_send(error.fault).reaction in (*sending._REFUSALS, Reaction.LOOK_UP)
+_keep_sending = trade._keep_sending
+
+
+async def _send_once(wire: bytes, skip_preflight: bool, node: Node) -> str:
+    return await node.send(wire, skip_preflight=skip_preflight)
+
+
+def _is_known_already(error: TransportError) -> bool:
+    return after_send(error.fault).reaction is Reaction.LOOK_UP
 
 
 def _release_twice(self: Reservations, ticket: Ticket) -> None:
@@ -284,14 +300,23 @@ BUGS: Mapping[str, Bug] = MappingProxyType(
             name="_tell_pending",
             instead=_tell_failed_after_the_timeout,
         ),
-        "silence-is-refusal": Bug(
-            words="a send without an answer counts as refused", owner=sending, name="_is_refusal", instead=_no_answer_is_a_refusal
+        "silence-is-failure": Bug(
+            words="a send without an answer counts as failed",
+            owner=trade,
+            name="_keep_sending",
+            instead=_failed_when_all(lambda _error: True),
         ),
         "already-processed-is-failure": Bug(
-            words="AlreadyProcessed counts as a refusal",
-            owner=sending,
-            name="_is_refusal",
-            instead=_known_already_is_a_refusal,
+            words="AlreadyProcessed counts as a failure",
+            owner=trade,
+            name="_keep_sending",
+            instead=_failed_when_all(_is_known_already),
+        ),
+        "refusal-is-failure": Bug(
+            words="the refusal of every node, by their preflight or otherwise, counts as a failure",
+            owner=trade,
+            name="_keep_sending",
+            instead=_failed_when_all(sending._is_refusal),
         ),
         "released-twice": Bug(
             words="a reservation is released twice", owner=Reservations, name="_release", instead=_release_twice

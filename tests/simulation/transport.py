@@ -4,6 +4,7 @@ Faults end as on the localnet's real server (`carriage`): a call is carried out 
 or never. A request that has left arrives, whatever becomes of the one who sent it.
 """
 
+import functools
 import random
 import zlib
 from collections.abc import Mapping
@@ -117,11 +118,11 @@ class SimulatedTransport:
     # --- the way there ---
 
     def _wire_request(self, request: HttpRequest) -> WireRequest:
-        parts = urlsplit(request.target)
+        path, query = _split(request.target)
         return WireRequest(
             method=request.method,
-            path=parts.path,
-            query=dict(parse_qsl(parts.query)),
+            path=path,
+            query=query,
             headers=self.headers,
             body=request.body or b"",
         )
@@ -219,6 +220,12 @@ class SimulatedTransport:
                 return Status(status=status, body=body)
             case _:
                 raise AssertionError(kind)
+
+
+@functools.lru_cache(maxsize=64)
+def _split(target: str) -> tuple[str, Mapping[str, str]]:
+    parts = urlsplit(target)
+    return parts.path, dict(parse_qsl(parts.query))
 
 
 def _drawn(rates: Rates, rng: random.Random) -> str | None:

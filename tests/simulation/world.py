@@ -21,7 +21,7 @@ from tests.simulation.climate import Climate
 from tests.simulation.clock import WallClock, true_unix_ns
 
 SLOT_SECONDS = 0.4
-TRADER_RATE = 0.4
+TRADER_RATE = 0.2
 """Slots in which others trade, too; what they do is not what is looked at, and costs time."""
 POOR_LAMPORTS = 400_000_000
 POOR_USD = 40
