@@ -20,7 +20,7 @@ class Times:
 
 
 def refused(order: Order, error: TradeError, stage: Stage | None, *, signed: Signed | None, times: Times) -> Outcome:
-    """Ended before anything was sent, or with a proof that what was signed went no further: then with its signature."""
+    """Ended before anything was sent; with the signature of what was signed."""
     if signed is not None:
         outcome = _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=error.message)
         return evolve(outcome, error_stage=stage)

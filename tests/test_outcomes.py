@@ -131,13 +131,13 @@ def test_a_refusal_failed_where_it_was_refused(error: Denied | Rejected, stage: 
     assert (outcome.execution_ns, outcome.broadcast_ns) == (3, 0)
 
 
-def test_what_every_node_refused_failed_with_its_signature() -> None:
-    """The caller never loses the signature of bytes that left, even where it is proved that they went no further."""
-    error = Rejected(ErrorCode.SLIPPAGE_EXCEEDED, "every node refused it")
-    outcome = outcomes.refused(make_order(), error, Stage.SEND, signed=SENT.signed, times=TIMES)
+def test_what_was_signed_and_not_sent_failed_with_its_signature() -> None:
+    """The caller never loses the signature of bytes that the journal holds, even though none of them left."""
+    error = Rejected(ErrorCode.PRE_SEND_BUDGET_EXCEEDED, "the disk was slow")
+    outcome = outcomes.refused(make_order(), error, Stage.JOURNAL, signed=SENT.signed, times=TIMES)
 
-    assert (outcome.status, outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.SLIPPAGE_EXCEEDED)
-    assert (outcome.error_message, outcome.error_stage) == ("every node refused it", Stage.SEND)
+    assert (outcome.status, outcome.error_code) == (OutcomeStatus.FAILED, ErrorCode.PRE_SEND_BUDGET_EXCEEDED)
+    assert (outcome.error_message, outcome.error_stage) == ("the disk was slow", Stage.JOURNAL)
     assert (outcome.signature, outcome.broadcast_ns) == (str(SENT.signed.signature), 1)
 
 

@@ -14,7 +14,7 @@ from executor.journal.journal import Entry
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
 from tests.support.callers import make_request
-from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, journalled, refuse_entries, running
+from tests.support.daemon import HTTPX_BODIES, RunningDaemon, accept_entries, collect, journalled, refuse_entries, running
 from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet
 from tests.support.relays import relay_jupiter, relay_node
@@ -287,11 +287,23 @@ async def test_a_false_confirmation_is_found_out(still_chain: Localnet, place: P
 
 
 async def test_pending_is_told_in_time_while_a_refusal_cannot_be_written(chain: Localnet, place: Place, wallet: Keypair) -> None:
-    """Every node refused the bytes, but the journal still says SIGNED: after the timeout the caller hears PENDING."""
-    async with running(place, wallet, confirmation={"timeout_seconds": 0.3}) as daemon:
-        refuse_entries(place.journal_path, "REJECTED")
-        chain.order("rpc-error", target="node", operation="sendTransaction", count=None, code=-32602, message="refused")
-        told = await daemon.trade(make_request("refused", "SOL", "USDC", 1))
+    """The disk was too slow, and no byte left; but it says SIGNED, which a restart would send: the caller hears PENDING."""
 
-    assert told.status == PENDING
-    assert told.transaction_signature
+    def odd(line: Any) -> Any:
+        return evolve(line, journal=OddJournal(line.journal, State.SIGNED, 0.6))
+
+    soon, budget = {"timeout_seconds": 0.3}, {"pre_send_budget_seconds": 0.5}
+    async with running(place, wallet, adjust=odd, confirmation=soon, limits=budget) as daemon:
+        refuse_entries(place.journal_path, "REJECTED")
+        answers: list[pb.TradeResult] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect, daemon, make_request("slow", "SOL", "USDC", 1), answers)
+            await eventually(lambda: answers, "it is told")
+            accept_entries(place.journal_path, "REJECTED")
+        resolved = await daemon.resolved("slow")
+
+    assert answers[0].status == PENDING
+    assert answers[0].transaction_signature
+    assert (resolved.status, resolved.error_code) == (FAILED, "PRE_SEND_BUDGET_EXCEEDED")
+    assert daemon.log.named("trade.sent") == []
+    assert journalled(place.journal_path, "slow") == ["ACCEPTED", "SIGNED", "REJECTED"]
