@@ -5,14 +5,16 @@ What each call was told is kept, in order, for the checker.
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import trio
 from attrs import define, evolve, field
 
 from executor.desk import Desk
-from executor.errors import TradeError
+from executor.errors import Denied, ErrorCode, TradeError
 from executor.model import Outcome, OutcomeStatus, TradeRequest
-from executor.states import TERMINAL
+from executor.states import TERMINAL, State
+from executor.watching import Update
 from tests.chaos.checker import FINAL, Told, Word
 from tests.simulation.chance import chance
 from tests.simulation.clock import nap
@@ -97,18 +99,34 @@ class Callers:
         impatient = rng.random() < self.keeper.world.climate.callers_impatient
         gives_up = rng.random() < 0.05
         for _ in range(MAX_ASKS):
-            told = await self._ask(request, rng.uniform(0.0, 4.0) if impatient else None, finds=rng.random() < 0.3)
+            patience_seconds = rng.uniform(0.0, 4.0) if impatient else None
+            told = await self._ask(request, patience_seconds, finds=rng.random() < 0.3, watches=rng.random() < 0.1)
             if told.word in FINAL or gives_up:
                 return
             if told.word is Word.REFUSED and told.code != "REQUEST_NOT_FOUND" and rng.random() < _gives_up_rate(told):
                 return
             await nap(rng.uniform(2.0, 10.0) if told.word is Word.PENDING else rng.choice((0.0, rng.uniform(0.0, 3.0))))
 
-    async def _ask(self, request: TradeRequest, patience_seconds: float | None, *, finds: bool) -> Told:
+    async def _ask(self, request: TradeRequest, patience_seconds: float | None, *, finds: bool, watches: bool) -> Told:
         known = bool(self.asked.calls)
+        if known and watches:
+            return await self._call("watch", request, self._watch, patience_seconds)
         if known and finds:
             return await self._call("find", request, lambda desk: desk.find(request.request_id), patience_seconds)
         return await self._call("execute", request, lambda desk: desk.execute(request), patience_seconds)
+
+    async def _watch(self, desk: Desk) -> Outcome:
+        """Follow the request to its end, and tell of it as `find` does."""
+        last: Update | None = None
+        async with aclosing(desk.watch(self.plan.request.request_id, after_sequence=0)) as updates:
+            async for update in updates:
+                if last is not None and update.sequence <= last.sequence:
+                    self.asked.wrong.append(f"request {self.plan.request.request_id}: a watch told {update} after {last}")
+                last = update
+        assert last is not None, "a watch of an unknown request raises"
+        if last.state is State.DENIED:
+            raise Denied(last.outcome.error_code or ErrorCode.INTERNAL_ERROR, last.outcome.error_message or "")
+        return last.outcome
 
     async def _ask_other(self, rng: random.Random) -> None:
         """Use the request_id for something else: before, while or after it is traded."""
@@ -151,5 +169,5 @@ class Callers:
         note = self.keeper.world.chronicle.note
         note("told", kind, request.request_id, told.word, told.code, told.signature, told.executed_amount, told.slot)
         self._hold_against_journal(told)
-        self.asked.calls.append((None if kind == "find" else request, told))
+        self.asked.calls.append((None if kind in ("find", "watch") else request, told))
         return told

@@ -21,6 +21,8 @@ class Climate:
 
     moods: tuple[str, ...] = ()
     nodes: int = 2
+    machines: int = 1
+    """Behind the URL of each node, any of which may answer a call."""
     trades_per_second: float = 40.0
     latency_seconds: tuple[float, float] = (0.004, 0.09)
     """From the request's leaving to its being carried out."""
@@ -55,6 +57,8 @@ class Climate:
     crash_at_send: float = 0.0
     stops: float = 0.0
     """Orderly restarts, per second."""
+    halts: float = 0.0
+    """Per second; an operator resumes after up to eight."""
     breaker: bool = False
     """It opens on errors, losses and slowness, as configured by default; else only on what nobody can switch off."""
     poor: bool = False
@@ -73,6 +77,7 @@ class Climate:
         """The same world after all troubles."""
         return Climate(
             nodes=self.nodes,
+            machines=self.machines,
             breaker=self.breaker,
             trader=False,
             skip_rate=self.skip_rate,
@@ -93,6 +98,7 @@ def _wire(scale: float) -> Rates:
         "truncated": 1,
         "cut": 1,
         "garbage": 1,
+        "mixed-up": 2,
         "status-429": 3,
         "status-5xx": 3,
         "rpc-error": 2,
@@ -111,6 +117,12 @@ def _sick_jupiter(c: Climate, rng: random.Random) -> Climate:
 
 def _laggy(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, nodes=max(c.nodes, 2), lag_episodes=rng.uniform(0.01, 0.08), transaction_delay_slots=1)
+
+
+def _balanced(c: Climate, rng: random.Random) -> Climate:
+    """What one machine says says nothing of the next one that answers."""
+    lag = max(c.lag_episodes, rng.uniform(0.01, 0.1))
+    return evolve(c, nodes=rng.choice((1, 2)), machines=rng.choice((2, 3)), lag_episodes=lag, transaction_delay_slots=1)
 
 
 def _forky(c: Climate, rng: random.Random) -> Climate:
@@ -135,8 +147,9 @@ def _lost(c: Climate, rng: random.Random) -> Climate:
 def _last_moment(c: Climate, rng: random.Random) -> Climate:
     """They land when they are about to expire, while nodes are behind: whoever believes one of them is wrong."""
     rates = {"last-block-landing": 0.4, "lost-send": rng.uniform(0.59, 0.6)}  # a few land at once, or no price would ever move
-    lag = rng.uniform(0.02, 0.1)
-    return evolve(c, send=rates, nodes=max(c.nodes, 2), lag_episodes=lag, skip_rate=0.0, trades_per_second=20.0)
+    lag, machines = rng.uniform(0.02, 0.1), max(c.machines, rng.choice((1, 1, 2, 3)))
+    nodes = max(c.nodes, 2) if machines == 1 else rng.choice((1, 2))
+    return evolve(c, send=rates, nodes=nodes, machines=machines, lag_episodes=lag, skip_rate=0.0, trades_per_second=20.0)
 
 
 def _jumpy(c: Climate, rng: random.Random) -> Climate:
@@ -161,6 +174,10 @@ def _restarting(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, stops=rng.uniform(0.03, 0.2))
 
 
+def _halting(c: Climate, rng: random.Random) -> Climate:
+    return evolve(c, halts=rng.uniform(0.05, 0.3))
+
+
 def _outages(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, outage_episodes=rng.uniform(0.01, 0.06))
 
@@ -180,6 +197,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "lossy": _lossy,
         "sick-jupiter": _sick_jupiter,
         "laggy": _laggy,
+        "balanced": _balanced,
         "forky": _forky,
         "congested": _congested,
         "lost": _lost,
@@ -189,13 +207,14 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "full-disk": _full_disk,
         "crashy": _crashy,
         "restarting": _restarting,
+        "halting": _halting,
         "outages": _outages,
         "poor": _poor,
         "checking": _checking,
     }
 )
 _WEIGHTS: Mapping[str, int] = MappingProxyType(
-    {"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "slow-disk": 2, "checking": 2}
+    {"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "last-moment": 2, "slow-disk": 2, "checking": 2}
 )
 
 

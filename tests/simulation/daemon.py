@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 
 from executor.config import Config, load
 from executor.desk import Desk
+from executor.errors import TradeError
 from executor.localnet.jupiter import BASE_PATH
 from executor.supervisor import Daemon, Surroundings, assemble
 from executor.wallet.signer import KeypairSigner
@@ -35,6 +36,7 @@ SOON_RATE = 0.3
 """Lives that end before or shortly after the daemon is ready."""
 SOON_STEPS = 400
 FAILING_SECONDS = 5.0
+MAX_HALT_SECONDS = 8.0
 BREAKER_OFF = {"error_rate_percent": 0, "landed_failures": 0, "slow_broadcast_p99_seconds": 0}
 
 T = TypeVar("T")
@@ -190,6 +192,30 @@ class Keeper:
         while rate := self.world.climate.stops:
             await trio.sleep(self._rng.expovariate(rate))
             self.stop()
+
+    async def halt_now_and_then(self) -> None:
+        """Halt trading at an operator's word now and then, until cancelled; it may stay halted then."""
+        while rate := self.world.climate.halts:
+            await trio.sleep(self._rng.expovariate(rate))
+            await self._tell("halt", lambda desk: desk.halt("simulated"))
+            await trio.sleep(self._rng.uniform(0.0, MAX_HALT_SECONDS))
+            await self.resume()
+
+    async def resume(self) -> None:
+        """Resume trading at an operator's word."""
+        await self._tell("resume", lambda desk: desk.resume("simulated"))
+
+    async def _tell(self, word: str, tell: Callable[[Desk], Awaitable[object]]) -> None:
+        """An operator's word, until it is taken and on disk."""
+        while True:
+            await self.until_open()
+            try:
+                await self.call(tell)
+            except (Cut, TradeError) as error:
+                self.world.chronicle.note(word, repr(error))
+                await nap(0.1)
+            else:
+                return self.world.chronicle.fault(word, self.life.number)
 
     # --- one life ---
 

@@ -92,10 +92,12 @@ class _History:
         async with trio.open_nursery() as troubles:
             troubles.start_soon(keeper.fail_disk)
             troubles.start_soon(keeper.stop_now_and_then)
+            troubles.start_soon(keeper.halt_now_and_then)
             await self._trade(keeper)
             troubles.cancel_scope.cancel()
         keeper.disk_fails = keeper.may_die = False
         world.calm()
+        await keeper.resume()
         daemon = await self._settle(keeper)
         for callers in self.callers:
             await callers.look_back()

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from executor.supervisor import JOURNAL_FILE, Daemon
 from tests.chaos.chain_facts import landings_of_cluster
-from tests.chaos.checker import Kind, Request, Row, Swap, Told, Verdict, Word, check
+from tests.chaos.checker import FINAL, Kind, Request, Row, Swap, Told, Verdict, Word, check
 from tests.simulation.callers import Asked
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.daemon import Keeper
@@ -43,6 +43,8 @@ def judge(*, asked: Sequence[Asked], world: World, keeper: Keeper, daemon: Daemo
     rows = _rows(Path(daemon.config.daemon.data_directory) / JOURNAL_FILE)
     landings = landings_of_cluster(world.localnet.cluster, world.wallet.pubkey())
     contents, mixed = _contents(asked, rows)
+    if keeper.disk_is_bad:
+        contents = [evolve(request, told=_as_a_bad_disk_allows(request.told)) for request in contents]
     verdict = check(requests=contents, rows=rows, landings=landings)
     leaks = list(_leaks(daemon))
     wrong = [sentence for one in asked for sentence in one.wrong]
@@ -88,6 +90,20 @@ def _contents(asked: Iterable[Asked], rows: Iterable[Row]) -> tuple[list[Request
             if request is not None and request.in_amount != amount and said.word not in (Word.REFUSED, Word.NOTHING):
                 mixed.append(f"request {request.request_id} with other content was told {said.word}")
     return requests, mixed
+
+
+def _as_a_bad_disk_allows(answers: Sequence[Told]) -> tuple[Told, ...]:
+    """An outcome that the disk refuses is told all the same, and is lost with the process; then the chain has to tell it again.
+
+    So it may be PENDING after it was SUCCESS: under its own signature, which nobody trades for a second time.
+    """
+    final: Told | None = None
+    allowed: list[Told] = []
+    for told in answers:
+        is_again = final is not None and told.word is Word.PENDING and told.signature == final.signature is not None
+        allowed.append(Told(word=Word.NOTHING, asked_after=told.asked_after) if is_again else told)
+        final = final or (told if told.word in FINAL else None)
+    return tuple(allowed)
 
 
 def _leaks(daemon: Daemon) -> Iterable[str]:

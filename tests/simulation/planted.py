@@ -211,6 +211,15 @@ async def _prove_by_one_node(self: Any, watch: Any) -> None:
         self._take(watch, found.values[0], trio.current_time())
 
 
+async def _absence_at_any_machine(node: Node, watch: Any) -> Any:
+    """Whoever answers for a node's URL is the machine that answered before."""
+    passed = await node.epoch_info("confirmed")
+    if passed.block_height <= watch.last_valid_block_height:
+        return False
+    statuses = await node.signature_statuses([watch.signature], search_history=True)
+    return statuses.values[0] or True
+
+
 async def _prove_by_height(self: Any, watch: Any) -> None:
     """The height has passed; nobody looks the signature up."""
     await trio.lowlevel.checkpoint()
@@ -332,6 +341,12 @@ BUGS: Mapping[str, Bug] = MappingProxyType(
             owner=confirmations.Confirmations,
             name="_prove_expired",
             instead=_prove_by_one_node,
+        ),
+        "machines-are-one": Bug(
+            words="the machines behind one URL, some of which lag, are taken for one when an expiry is proved",
+            owner=confirmations,
+            name="_absence",
+            instead=_absence_at_any_machine,
         ),
         "height-proves-expiry": Bug(
             words="the block height alone proves that a transaction expired",

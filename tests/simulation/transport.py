@@ -47,9 +47,9 @@ MAX_SLOW_SECONDS = 3.0
 MAX_DUPLICATE_SECONDS = 8.0
 MAX_PROXY_SECONDS = 1.8
 LAST_MOMENT_SLOTS = (135, 175)
-LAST_BLOCK_SLOTS = (143, 151)
-"""Where no slot is skipped."""
-"""Around the slot of the last valid block, with some slots skipped."""
+"""After a send: around the slot of the last valid block, with some slots skipped."""
+LAST_BLOCK_SLOTS = (143, 147)
+"""The same where none is skipped."""
 
 _NODE_ERRORS = ((-32005, "Node is behind by 42 slots"), (-32603, "Internal error"), (-32004, "Block not available for slot"))
 _JUPITER_ERRORS = (
@@ -72,6 +72,8 @@ class Fate:
     """The request is carried out at once, and again after this time by a proxy, whose answer is the second one."""
     refused: bool = False
     """There is no connection."""
+    mixed_up: bool = False
+    """The request is carried out, and what comes back is the answer to another one."""
 
 
 _FINE = Fate(Carriage())
@@ -91,8 +93,8 @@ class SimulatedTransport:
         """Carry a request there and its answer back."""
         if self.life.is_over():
             await trio.sleep_forever()  # the dead send nothing
-        exchange = self.endpoint.face.read(self._wire_request(request))
-        assert isinstance(exchange, Exchange)
+        wire = self._wire_request(request)
+        exchange = self._read(wire)
         operation = exchange.operations[0] if exchange.operations else request.target
         fate = self._fate(operation)
         if fate.refused:
@@ -105,6 +107,7 @@ class SimulatedTransport:
         if fate.proxied_seconds is not None:
             exchange.answer()
             await nap(fate.proxied_seconds)
+            exchange = self._read(wire)
         reply = self._carry_out(exchange, operation, fate)
         if self.life.is_over():
             await trio.sleep_forever()
@@ -116,6 +119,11 @@ class SimulatedTransport:
         """Nothing is open."""
 
     # --- the way there ---
+
+    def _read(self, wire: WireRequest) -> Exchange:
+        exchange = self.endpoint.machine(self.rng).read(wire)
+        assert isinstance(exchange, Exchange)
+        return exchange
 
     def _wire_request(self, request: HttpRequest) -> WireRequest:
         path, query = _split(request.target)
@@ -145,9 +153,13 @@ class SimulatedTransport:
         if not fate.plan.executed:
             return fate.plan.replacement or HttpReply(status=200)
         if fate.core is not None:
-            self.world.localnet.faults.order(Order(fault=fate.core, target=self.endpoint.face.target, operation=operation))
+            target = "jupiter" if self._is_jupiter else "node"  # it strikes the next call, which is this one
+            self.world.localnet.faults.order(Order(fault=fate.core, target=target, operation=operation))
         reply = exchange.answer()
         self.world.chronicle.note("wire", self.life.number, self.endpoint.host, operation, reply.status, zlib.crc32(reply.body))
+        another, self.endpoint.last_reply = self.endpoint.last_reply, reply
+        if fate.mixed_up and another is not None:
+            return another
         return fate.plan.replacement or reply
 
     # --- the way back ---
@@ -185,6 +197,8 @@ class SimulatedTransport:
             return Fate(carriage(delay), core, repeated_after_seconds=rng.uniform(0.0, MAX_DUPLICATE_SECONDS))
         if kind == "proxied":
             return Fate(carriage(delay), core, proxied_seconds=rng.uniform(0.0, MAX_PROXY_SECONDS))
+        if kind == "mixed-up":
+            return Fate(carriage(delay), core, mixed_up=True)
         if kind == "rpc-error" and not self._is_jupiter:
             code, message = rng.choice(_NODE_ERRORS)
             return Fate(carriage(delay), RpcFault(code=code, message=message))

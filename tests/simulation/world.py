@@ -9,6 +9,7 @@ from solders.keypair import Keypair
 
 from executor.localnet.cluster import ClusterSettings
 from executor.localnet.faults import Order, StaleQuote
+from executor.localnet.http import HttpReply
 from executor.localnet.market import worth
 from executor.localnet.node import Exchange
 from executor.localnet.server import Face
@@ -33,12 +34,17 @@ MAX_OUTAGE_SECONDS = 40.0
 
 @define(eq=False)
 class Endpoint:
-    """A node or Jupiter, as somebody on the wire meets it."""
+    """A node or Jupiter, as somebody on the wire meets it: one machine, or several behind a balancer."""
 
     host: str
-    face: Face
+    machines: tuple[Face, ...]
     trouble: str | None = None
     """What it does to every call at the moment: a kind of wire fault."""
+    last_reply: HttpReply | None = None
+
+    def machine(self, rng: random.Random) -> Face:
+        """Whichever the balancer takes."""
+        return self.machines[0] if len(self.machines) == 1 else rng.choice(self.machines)
 
 
 @frozen
@@ -70,7 +76,7 @@ class World:
         self._rng = chance(f"{self.seed} world")
         settings = LocalnetSettings(
             seed=self._rng.getrandbits(32),
-            nodes=climate.nodes,
+            nodes=climate.nodes * climate.machines,
             trader=climate.trader,
             cluster=ClusterSettings(
                 skip_rate=climate.skip_rate, fork_rate=climate.fork_rate, fork_requeue_rate=climate.fork_requeue_rate
@@ -78,9 +84,9 @@ class World:
             node=NodeSettings(transaction_delay_slots=climate.transaction_delay_slots),
         )
         self.localnet = Localnet(settings, unix_ns=true_unix_ns)
-        faces = {node.name: node for node in self.localnet.nodes}
-        self.endpoints = {host: Endpoint(host, face) for host, face in faces.items()}
-        self.endpoints[JUPITER_HOST] = Endpoint(JUPITER_HOST, JupiterFace(self.localnet.jupiter))
+        endpoints = [Endpoint(f"node-{i}", self.localnet.nodes[i :: climate.nodes]) for i in range(climate.nodes)]
+        endpoints.append(Endpoint(JUPITER_HOST, (JupiterFace(self.localnet.jupiter),)))
+        self.endpoints = {endpoint.host: endpoint for endpoint in endpoints}
         self._fund()
 
     def _fund(self) -> None:
