@@ -1,5 +1,6 @@
 """The world around the daemon: the localnet's core with its nodes and Jupiter, what is on its way to them, and its troubles."""
 
+import gc
 import random
 from collections.abc import Mapping
 
@@ -22,6 +23,7 @@ from tests.simulation.climate import Climate
 from tests.simulation.clock import WallClock, true_unix_ns
 
 SLOT_SECONDS = 0.4
+TIDY_SECONDS = 2.0
 TRADER_RATE = 0.2
 """Slots in which others trade, too; what they do is not what is looked at, and costs time."""
 POOR_LAMPORTS = 400_000_000
@@ -102,6 +104,7 @@ class World:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._pass_slots)
+            nursery.start_soon(_tidy_up)
             with self._episodes:
                 async with trio.open_nursery() as episodes:
                     for node in self.localnet.nodes:
@@ -179,3 +182,10 @@ class World:
         while self.climate.clock_jumps:
             await trio.sleep(self._rng.expovariate(self.climate.clock_jumps))
             self.chronicle.fault("clock-jump", self.clock.jump(self._rng))
+
+
+async def _tidy_up() -> None:
+    """Collect young garbage at times of the history's own; left to the interpreter, it would be when other histories decide."""
+    while True:
+        await trio.sleep(TIDY_SECONDS)
+        gc.collect(1)
