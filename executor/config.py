@@ -135,7 +135,7 @@ class SolanaSettings:
     request_timeout_seconds: Timeout = 2.0
     """For one call to one node."""
     skip_preflight: Switch = True
-    """Send without the node's own simulation: ours was done before. What a preflight refuses is not sent again, and expires."""
+    """Send without the node's own simulation: ours was done before. What fails every node's is not sent again."""
     blockhash_refresh_seconds: Interval = 1.0
     """How often a fresh blockhash is fetched."""
     max_blockhash_age_seconds: Interval = 10.0

@@ -315,9 +315,7 @@ class ErrorCode(enum.Enum):
         False,
         "a node refuses the call",
         cause="A node refuses the call itself: wrong address, unknown method or parameters, or an error that no table knows.",
-        reaction=(
-            "Gives the trade up unsent; after a send only an error that is known to be a refusal of the bytes counts as one."
-        ),
+        reaction=("Gives the trade up unsent; after a send it proves nothing, and the same bytes are sent again."),
         advice="Operator: check the node's URL and what its provider supports; the node's words are in the message.",
     )
     NODE_UNHEALTHY = CodeFacts(
@@ -373,7 +371,8 @@ class ErrorCode(enum.Enum):
         ),
         reaction=(
             "Reacts as the tables below say of the error: another quote or route within the budget, or the trade is given "
-            "up. In the preflight of a send it ends nothing: the bytes are not sent again, and the chain is watched."
+            "up. After every node's preflight of a send the bytes are not sent again, and the trade ends once its expiry is "
+            "proved."
         ),
         advice="Ask with a new request_id; if it fails in the same way again, read the error in error_message.",
     )
@@ -407,8 +406,8 @@ class ErrorCode(enum.Enum):
         "the chain says that the wallet cannot pay",
         cause="A node says, in simulation or preflight, that the wallet cannot pay the amount, the fee or an account's rent.",
         reaction=(
-            "Gives the trade up unsent. That our own look at the balance let it pass means that something else spends "
-            "from this wallet."
+            "Gives the trade up: unsent, or, after every node's preflight, once its expiry is proved. That our own look at "
+            "the balance let it pass means that something else spends from this wallet."
         ),
         advice="Fund the wallet, or find out who else uses its key.",
     )
@@ -446,7 +445,7 @@ class ErrorCode(enum.Enum):
         True,
         "proved: the transaction did not land and never will",
         cause="The last valid block height passed and every node, asked with its whole history, does not know the signature.",
-        reaction="Had sent the same bytes again and again until then; ends the trade once the expiry is proved.",
+        reaction="Had sent the same bytes again until then; ends the trade once the expiry is proved.",
         advice="Nothing was swapped and no fee was paid. Ask with a new request_id, perhaps with a higher urgency.",
     )
     CONFIRMATION_TIMEOUT = CodeFacts(
@@ -458,8 +457,8 @@ class ErrorCode(enum.Enum):
             "landed or land yet."
         ),
         reaction=(
-            "Keeps watching the signature and sending the same bytes until there is a proof, restarts included, and "
-            "journals the outcome."
+            "Keeps watching the signature, and sending the same bytes unless they failed every node's preflight, until there "
+            "is a proof, restarts included, and journals the outcome."
         ),
         advice="Do NOT trade again. Call GetTrade or WatchTrade with this request_id until it says SUCCESS or FAILED.",
         results=(PENDING,),
@@ -536,7 +535,7 @@ class InvalidRequest(Denied):
 
 
 class Rejected(TradeError):
-    """Theirs: proved not accepted, and nothing was sent that could still land."""
+    """Theirs: proved not accepted, and nothing was sent."""
 
 
 class Expired(TradeError):

@@ -72,7 +72,7 @@ class Life:
     """Set before the journal gets it: from then on a restart may find it there, and send it."""
     sent: Sent | None = None
     refusal: TransportError | None = None
-    """Of the first node, when every node refused what was sent; it may land all the same."""
+    """Of the first node, when what was sent failed every node's preflight; it may land all the same."""
     landed: Landed | None = None
     failed_stage: Stage | None = None
     outcome: Outcome | None = None

@@ -35,9 +35,9 @@ def refused(order: Order, error: TradeError, stage: Stage | None, *, signed: Sig
 
 
 def expired(signed: Signed, error: TradeError, *, refusal: TransportError | None = None, times: Times) -> Outcome:
-    """Proved never to land; `refusal`: every node had refused it."""
-    message = f"{error.message}{_refused_by_all(refusal)}"
-    return _after_signing(signed, OutcomeStatus.FAILED, times, error_code=error.code, error_message=message)
+    """Proved never to land. With a `refusal`, by every node's preflight, that is why."""
+    code, message = (error.code if refusal is None else refusal.fault.code), f"{error.message}{_refused_by_all(refusal)}"
+    return _after_signing(signed, OutcomeStatus.FAILED, times, error_code=code, error_message=message)
 
 
 def pending(
@@ -49,7 +49,7 @@ def pending(
         if landed is None
         else f"a node says that it was confirmed in slot {landed.slot}, but none has shown the transaction with its amounts yet"
     )
-    message = f"{known}{_refused_by_all(refusal)}; ask GetTrade for the outcome, do not trade again"
+    message = f"{known}{_refused_by_all(refusal if landed is None else None)}; ask GetTrade for the outcome, do not trade again"
     return _after_signing(signed, OutcomeStatus.PENDING, times, error_code=ErrorCode.CONFIRMATION_TIMEOUT, error_message=message)
 
 
@@ -79,7 +79,7 @@ def landed(sent: Sent, fill: Fill, *, times: Times) -> Outcome:
 
 
 def _refused_by_all(refusal: TransportError | None) -> str:
-    return "" if refusal is None else f"; every node had refused it ({refusal.fault.code.name}: {refusal})"
+    return "" if refusal is None else f"; sent last, it failed every node's preflight ({refusal.fault.code.name}: {refusal})"
 
 
 def _after_signing(

@@ -4,7 +4,7 @@ A trade is ACCEPTED when it has passed the rules that need no I/O. From then on 
 
 * DENIED: ours; a rule refused (balance, price), nothing was signed and nothing left the process. Its request may be accepted
   anew, and then begins another life; a request has at most one life that was signed.
-* REJECTED: theirs; proved not accepted, and nothing was sent that could still land.
+* REJECTED: theirs; proved not accepted, and nothing was sent.
 * SUCCEEDED, REVERTED: the chain says so, at `confirmed`.
 * EXPIRED: proved never to land.
 

@@ -205,7 +205,7 @@ async def _keep_sending(signed: Signed, life: Life) -> None:
     line, config = life.line, life.line.config
     with life.stage(Stage.SEND):
         life.refusal = await send(signed, nodes=line.nodes, skip_preflight=config.solana.skip_preflight, log=life.log)
-    if life.refusal is not None:  # it may land all the same: the chain goes on being watched
+    if life.refusal is not None:  # not sent again; it may land all the same, so the chain goes on being watched
         return
     await trio.sleep(config.confirmation.resend_seconds)
     await send_again(

@@ -191,7 +191,7 @@ def test_a_blockhash_that_one_node_does_not_know_proves_nothing_after_a_send() -
     ],
 )
 def test_a_refusal_in_preflight_stays_one_after_a_send(err: JsonValue, reaction: Reaction) -> None:
-    """That node forwarded nothing, and says why."""
+    """It is told apart from what a node could not answer."""
     assert after_send(transaction_fault(err, [])).reaction is reaction
 
 

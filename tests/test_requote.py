@@ -17,7 +17,7 @@ from executor.programs import JUPITER_PROGRAM
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import minimum_out
 from tests.support.callers import make_request
-from tests.support.daemon import HTTPX_BODIES, RunningDaemon, journalled, refusal, running
+from tests.support.daemon import HTTPX_BODIES, RunningDaemon, journalled, refusal, refuse_entries, running
 from tests.support.localnet import Localnet
 from tests.support.relays import Alter, relay_jupiter, relay_node, unaltered
 from tests.support.settings import Place
@@ -211,10 +211,10 @@ async def test_a_failure_after_the_second_offer_is_told_of_its_own_stage(chain: 
     """That an offer failed before is history."""
     async with floor(place, wallet) as at:
         at.simulations.fail(MOVED)
-        chain.order("rpc-error", target="node", operation="sendTransaction", count=None, code=-32602, message="refused")
+        refuse_entries(place.journal_path, "SIGNED")
         result = await at.daemon.trade(make_request("refused", "SOL", "USDC", 1))
 
-    assert (result.status, result.error_code, result.error_stage) == (FAILED, "NODE_REFUSED", "send")
+    assert (result.status, result.error_code, result.error_stage) == (FAILED, "JOURNAL_UNAVAILABLE", "journal")
     assert len(at.questions()) == 2
 
 

@@ -782,12 +782,22 @@ async def test_what_every_node_refuses_is_not_sent_again_and_proved_expired(
         resolved = await daemon.resolved("refused")
 
     for result in (told, resolved):
-        assert f"every node had refused it ({code}: {quiet.nodes[0]}: sendTransaction failed" in result.error_message
+        assert f"it failed every node's preflight ({code}: {quiet.nodes[0]}: sendTransaction failed" in result.error_message
     assert (told.status, told.error_code) == (PENDING, "CONFIRMATION_TIMEOUT")
-    assert (resolved.status, resolved.error_code, resolved.fees_paid) == (FAILED, "TRANSACTION_EXPIRED", 0)
+    assert (resolved.status, resolved.error_code, resolved.fees_paid) == (FAILED, code, 0)
     assert still_chain.holdings(wallet.pubkey()) == before
     assert daemon.log.named("send.repeated") == []
     assert journalled(place.journal_path, "refused") == ["ACCEPTED", "SIGNED", "SENT", "EXPIRED"]
+
+
+async def test_what_every_node_refuses_without_a_preflight_is_sent_again(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """A gateway that knows nobody for a moment is no reason to give up what costs nothing to send again."""
+    async with running(place, wallet, confirmation={"resend_seconds": 0.2}) as daemon:
+        chain.order("status", target="node", operation="sendTransaction", count=2, status=403)
+        result = await daemon.trade(make_request("again", "SOL", "USDC", 1))
+
+    assert result.status == SUCCESS
+    assert daemon.log.named("send.repeated")
 
 
 async def test_a_refusal_by_every_node_is_no_proof(chain: Localnet, place: Place, wallet: Keypair) -> None:

@@ -286,7 +286,9 @@ async def test_a_false_confirmation_is_found_out(still_chain: Localnet, place: P
     assert resolved.status == SUCCESS
 
 
-async def test_pending_is_told_in_time_while_a_refusal_cannot_be_written(chain: Localnet, place: Place, wallet: Keypair) -> None:
+async def test_pending_is_told_in_time_while_a_failure_of_our_own_cannot_be_written(
+    chain: Localnet, place: Place, wallet: Keypair
+) -> None:
     """The disk was too slow, and no byte left; but it says SIGNED, which a restart would send: the caller hears PENDING."""
 
     def odd(line: Any) -> Any:

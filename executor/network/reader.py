@@ -69,10 +69,10 @@ class Reader:
 
     def integers(self, count: int) -> tuple[int, ...]:
         """An array of this many integers from 0 to 2^64 - 1."""
-        values = self.raw if isinstance(self.raw, list) else []
-        right = tuple(value for value in values if type(value) is int and 0 <= value <= U64_MAX)
-        if len(right) == len(values) == count:
-            return right
+        if isinstance(self.raw, list) and len(self.raw) == count:
+            right = tuple(value for value in self.raw if type(value) is int and 0 <= value <= U64_MAX)
+            if len(right) == count:
+                return right
         return tuple(item.integer() for item in self.exactly(count))  # says what is wrong
 
     def exactly(self, count: int) -> "list[Reader]":

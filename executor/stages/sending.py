@@ -2,11 +2,12 @@
 
 Same bytes, same signature: at most one of them is executed, so sending to several nodes and sending again is safe. A node's OK
 says nothing about landing, and a refusal does not say that it will not land: behind one URL a proxy may have asked twice, and a
-machine that forwarded the bytes before another refused them is not heard. So no answer ends a trade; the chain does. What every
-node refused is not sent again, though: with preflight, whoever refuses the bytes spares the wallet the fee of a swap that fails.
+machine that forwarded the bytes before another refused them is not heard. So no answer ends a trade; the chain does. What fails
+every node's preflight is not sent again, though: that spares the wallet the fee of a swap that fails.
 """
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 import trio
 
@@ -19,10 +20,10 @@ _REFUSALS = frozenset({Reaction.REJECT, Reaction.REQUOTE, Reaction.REBUILD})
 
 
 async def send(signed: Signed, *, nodes: Nodes, skip_preflight: bool, log: Log) -> TransportError | None:
-    """Send to every node, once. Returns the first refusal if all of them refused; it may land all the same."""
+    """Send to every node, once. Returns the first refusal if it failed every node's preflight; it may land all the same."""
     answers = await _send_round(signed, nodes=nodes, skip_preflight=skip_preflight, log=log, event="send.answered")
     refusals = [answer for answer in answers if isinstance(answer, TransportError) and _is_refusal(answer)]
-    return refusals[0] if len(refusals) == len(answers) else None
+    return refusals[0] if not skip_preflight and len(refusals) == len(answers) else None
 
 
 async def send_again(signed: Signed, *, nodes: Nodes, every_seconds: float, block_height: Callable[[], int], log: Log) -> None:
@@ -45,6 +46,5 @@ async def _send_round(
 
 
 def _is_refusal(error: TransportError) -> bool:
-    """The node looked at these bytes and refused them, and would again. What no table knows is none."""
-    # A failure of TLS is permanent, but is no answer.
-    return error.status is not None and after_send(error.fault).reaction in _REFUSALS
+    """The node itself looked at these bytes and refused them, and would again. What no table knows is none."""
+    return error.status == HTTPStatus.OK and after_send(error.fault).reaction in _REFUSALS

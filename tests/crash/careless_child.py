@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from executor import trade
-from executor.errors import ErrorCode, Rejected
+from executor.errors import ErrorCode, Expired, Rejected
 from executor.journal import records
 from executor.life import Life
 from executor.model import Signed
@@ -20,6 +20,8 @@ LATER_SECONDS = 0.5
 async def give_up(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> Signed:
     """Stand in for `_recall`: after a restart, unknown is taken for failed."""
     await trio.lowlevel.checkpoint()
+    if life.sent is not None:
+        raise Expired(ErrorCode.TRANSACTION_EXPIRED, "the daemon died; surely it never landed")
     raise Rejected(ErrorCode.EXECUTOR_RESTARTED, "the daemon died; surely nothing was sent")
 
 

@@ -138,7 +138,7 @@ def _legend() -> str:
     return (
         "## Errors of nodes, programs and Jupiter\n"
         "What each means before the first byte of a transaction has left. After that only the chain ends a trade: what says\n"
-        "SAME or OTHER NODE, or what no table knows, is then ambiguous; of bytes that every node refuses no more are sent.\n\n"
+        "SAME or OTHER NODE, or what no table knows, is then ambiguous; what fails every node's preflight is not sent again.\n\n"
         f"Classes:\n{classes}\n\nReactions:\n{reactions}\n\n"
         "What no table has is permanent before a send: the trade is given up, and the message says that the error is unknown.\n"
     )

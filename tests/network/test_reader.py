@@ -120,6 +120,8 @@ def test_a_row_of_numbers_is_read_whole() -> None:
     """From 0 to the largest."""
     assert reader([0, 7, U64_MAX]).integers(3) == (0, 7, U64_MAX)
     assert reader([]).integers(0) == ()
+    with pytest.raises(WrongField, match=r"^at is not an array$"):
+        reader("x").integers(0)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"1" * 10_000, "\ufeff{}".encode("utf-16")])

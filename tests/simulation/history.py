@@ -83,6 +83,8 @@ class _History:
             nursery.start_soon(keeper.run)
             try:
                 await self._play(world, keeper)
+            except NeverReady as error:
+                self.judgement = Judgement(counts={"bugs": 1}, sentences=(str(error),), succeeded=0, words={})
             finally:
                 keeper.end()
                 world.end()
@@ -97,7 +99,6 @@ class _History:
             troubles.cancel_scope.cancel()
         keeper.disk_fails = keeper.may_die = False
         world.calm()
-        await keeper.resume()
         daemon = await self._settle(keeper)
         for callers in self.callers:
             await callers.look_back()
@@ -120,6 +121,8 @@ class _History:
         """Wait until nothing is open any more, or too long."""
         daemon = await self._opened(keeper)
         with trio.move_on_after(SETTLING_SECONDS):
+            await keeper.resume()
+            daemon = await keeper.until_open()
             while daemon.desk.in_flight():
                 await nap(LOOK_SECONDS)
                 daemon = await keeper.until_open()

@@ -17,6 +17,8 @@ from tests.simulation.chronicle import Chronicle
 from tests.simulation.daemon import Keeper
 from tests.simulation.world import World
 
+OUR_OWN = frozenset({"PRE_SEND_BUDGET_EXCEEDED", "JOURNAL_UNAVAILABLE", "INTERNAL_ERROR"})
+"""Of a FAILED that only the process knew: it counts when it is on disk, not before."""
 MAX_REMEMBERED = 64
 """More entries than this in a book that should be empty or bounded by the number of tokens have piled up."""
 
@@ -93,14 +95,15 @@ def _contents(asked: Iterable[Asked], rows: Iterable[Row]) -> tuple[list[Request
 
 
 def _as_a_bad_disk_allows(answers: Sequence[Told]) -> tuple[Told, ...]:
-    """An outcome that the disk refuses is told all the same, and is lost with the process; then the chain has to tell it again.
+    """What the chain proved is told though the disk refuses it, and is lost with the process; then the chain tells it again.
 
-    So it may be PENDING after it was SUCCESS: under its own signature, which nobody trades for a second time.
+    So it may be PENDING after it was SUCCESS, or proved to have failed: under its own signature, which nobody gives up.
     """
     final: Told | None = None
     allowed: list[Told] = []
     for told in answers:
         is_again = final is not None and told.word is Word.PENDING and told.signature == final.signature is not None
+        is_again = is_again and final is not None and final.code not in OUR_OWN
         allowed.append(Told(word=Word.NOTHING, asked_after=told.asked_after) if is_again else told)
         final = final or (told if told.word in FINAL else None)
     return tuple(allowed)

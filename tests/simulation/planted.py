@@ -30,7 +30,7 @@ from executor.stages.filling import read_fill
 from executor.stages.message import to_wire
 from executor.states import State
 from executor.units import Lamports
-from tests.simulation.history import HistorySeed, NeverReady, run_history
+from tests.simulation.history import HistorySeed, run_history
 from tests.simulation.run import to_stderr
 
 SEED = 11
@@ -100,8 +100,10 @@ async def _recall_anew(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> S
     return life.signed
 
 
-async def _recall_nothing(_life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> NoReturn:
+async def _recall_nothing(life: Life, _nursery: trio.Nursery, _ticket: Ticket) -> NoReturn:
     await trio.lowlevel.checkpoint()
+    if life.sent is not None:
+        raise Expired(ErrorCode.TRANSACTION_EXPIRED, "the daemon died before it was confirmed")
     raise Rejected(ErrorCode.EXECUTOR_RESTARTED, "the daemon died before it was signed; nothing was sent")
 
 
@@ -128,7 +130,7 @@ def _take_null_as_failure(self: Any, watch: Any, status: Any, now: float) -> Non
 
 async def _tell_failed_after_the_timeout(signed: Signed, life: Life, answer: Any) -> None:
     await trio.sleep(life.line.config.confirmation.timeout_seconds)
-    raise Rejected(ErrorCode.CONFIRMATION_TIMEOUT, f"{signed.signature} was not confirmed in time")
+    raise Expired(ErrorCode.TRANSACTION_EXPIRED, f"{signed.signature} was not confirmed in time")
 
 
 def _failed_when_all(refuse: Callable[[TransportError], bool]) -> Callable[[Signed, Life], Awaitable[None]]:
@@ -288,7 +290,7 @@ BUGS: Mapping[str, Bug] = MappingProxyType(
             words="recovery signs what it finds signed once more", owner=trade, name="_recall", instead=_recall_anew
         ),
         "recovery-forgets-signed": Bug(
-            words="recovery closes what it finds signed as REJECTED", owner=trade, name="_recall", instead=_recall_nothing
+            words="recovery closes what it finds signed as failed", owner=trade, name="_recall", instead=_recall_nothing
         ),
         "no-recovery": Bug(words="nothing is taken up after a restart", owner=Desk, name="recover", instead=_recover_nothing),
         "equal-transactions": Bug(
@@ -421,10 +423,7 @@ def find(name: str, *, seed: int = SEED, most: int = MAX_TRADES) -> Found:
 
 
 def _first_violation(of: HistorySeed) -> str | None:
-    try:
-        return next(iter(run_history(of).judgement.sentences), None)
-    except NeverReady as error:
-        return str(error)
+    return next(iter(run_history(of).judgement.sentences), None)
 
 
 def report(*, only: str | None, as_json: bool, tell: Callable[[str], None] = to_stderr) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 import trio
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from executor.faults import TransportKind
 from executor.localnet.carriage import Carriage, Ending, carriage
@@ -105,9 +105,10 @@ class SimulatedTransport:
             self.life.strike("send")
         await self._travel(exchange, fate)
         if fate.proxied_seconds is not None:
+            self._strike(operation, fate)
             exchange.answer()
             await nap(fate.proxied_seconds)
-            exchange = self._read(wire)
+            exchange, fate = self._read(wire), evolve(fate, core=None)
         reply = self._carry_out(exchange, operation, fate)
         if self.life.is_over():
             await trio.sleep_forever()
@@ -152,15 +153,18 @@ class SimulatedTransport:
     def _carry_out(self, exchange: Exchange, operation: str, fate: Fate) -> HttpReply:
         if not fate.plan.executed:
             return fate.plan.replacement or HttpReply(status=200)
-        if fate.core is not None:
-            target = "jupiter" if self._is_jupiter else "node"  # it strikes the next call, which is this one
-            self.world.localnet.faults.order(Order(fault=fate.core, target=target, operation=operation))
+        self._strike(operation, fate)
         reply = exchange.answer()
         self.world.chronicle.note("wire", self.life.number, self.endpoint.host, operation, reply.status, zlib.crc32(reply.body))
         another, self.endpoint.last_reply = self.endpoint.last_reply, reply
         if fate.mixed_up and another is not None:
             return another
         return fate.plan.replacement or reply
+
+    def _strike(self, operation: str, fate: Fate) -> None:
+        if fate.core is not None:
+            target = "jupiter" if self._is_jupiter else "node"  # it strikes the next call, which is the one that is meant
+            self.world.localnet.faults.order(Order(fault=fate.core, target=target, operation=operation))
 
     # --- the way back ---
 
