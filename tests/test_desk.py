@@ -288,6 +288,17 @@ async def test_a_trade_before_the_chain_is_known_is_refused(chain: Localnet, pla
     assert "unknown mints: SOL" in "; ".join(status.not_allowed_because)
 
 
+async def test_a_mint_that_is_not_read_yet_is_refused(chain: Localnet, place: Place, wallet: Keypair) -> None:
+    """All else is well, and trading is allowed: UNAVAILABLE, with the mint; it may be asked for again."""
+    chain.order("rpc-error", target="node", operation="getMultipleAccounts", count=None, code=-32603)
+    async with running(place, wallet, trading=False) as daemon:
+        await eventually(lambda: not daemon.daemon.breaker.causes, "the breaker is closed")
+        refused = await refusal(daemon, make_request("early", "SOL", "USDC", 1))
+
+    assert (refused.status, refused.reason) == ("UNAVAILABLE", "CHAIN_STATE_STALE")
+    assert "the mint So11111111111111111111111111111111111111112" in refused.message
+
+
 # --- the journal cannot be read ---
 
 

@@ -165,6 +165,27 @@ async def test_a_refusal_proves_nothing_about_earlier_sends(still_chain: Localne
     assert told.status == SUCCESS
 
 
+async def test_what_is_refused_after_a_restart_and_never_landed_expires(still_chain: Localnet, place: Place) -> None:
+    """The earlier send was lost, and no preflight lets the bytes pass now: FAILED once that is proved, with their reason."""
+    wallet = still_chain.new_wallet()
+    quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
+    request = make_request("hopeless", "SOL", "USDC", 1)
+    async with running(quiet, wallet, confirmation=DEAF) as daemon:
+        still_chain.order("lost-send", target="node", count=None)
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    still_chain.clear()
+    refused = {"code": -32002, "message": "no", "data": {"err": "InsufficientFundsForFee", "logs": []}}
+    still_chain.order("rpc-error", target="node", operation="sendTransaction", count=None, **refused)
+    async with running(quiet, wallet, solana={"skip_preflight": False}) as daemon:
+        await daemon.event("send.answered")
+        still_chain.advance(170)
+        told = await daemon.trade(request)
+
+    assert (told.status, told.error_code) == (FAILED, "FUNDS_INSUFFICIENT")
+    assert "it failed every node's preflight" in told.error_message
+    assert daemon.log.named("send.repeated") == []
+
+
 async def test_what_is_open_stays_reserved(chain: Localnet, place: Place) -> None:
     """The wallet can pay one of two trades; the first is still open after the restart, so the second one is refused."""
     wallet = chain.new_wallet(lamports=15 * 10**8)

@@ -216,6 +216,15 @@ def test_a_send_can_be_lost_on_the_way(chain: Running, remote: Running) -> None:
     assert chain.rpc("getSignatureStatuses", [signature])["value"][0]["confirmationStatus"] == "confirmed"
 
 
+def test_a_send_can_be_refused_though_it_was_passed_on(chain: Running, remote: Running) -> None:
+    """As by a proxy that asked twice: the answer is the ordered error, and the transaction lands."""
+    transaction = transfer(chain, 11_000_000)
+    remote.order("rpc-error", target="node", operation="sendTransaction", code=-32602, message="invalid", executed=True)
+    assert sent(remote.nodes[0], transaction).json["error"] == {"code": -32602, "message": "invalid"}
+    chain.advance(3)
+    assert chain.rpc("getSignatureStatuses", [str(transaction.signatures[0])])["value"][0]["confirmationStatus"] == "confirmed"
+
+
 def test_what_has_no_signature_cannot_be_lost(remote: Running) -> None:
     """The node refuses it itself."""
     remote.order("lost-send", target="node")

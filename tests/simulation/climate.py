@@ -30,6 +30,8 @@ class Climate:
     """Calls that take up to three seconds: longer than their callers wait."""
     node_wire: Rates = NONE
     """What the wire does to calls to nodes, by kind."""
+    send_wire: Rates = NONE
+    """The same to sends, in place of `node_wire` where there is any."""
     jupiter_wire: Rates = NONE
     send: Rates = NONE
     """What becomes of a sent transaction behind the node that took it."""
@@ -188,8 +190,9 @@ def _poor(c: Climate, rng: random.Random) -> Climate:
 
 def _checking(c: Climate, rng: random.Random) -> Climate:
     """Proxies ask twice, and what the first preflight let pass is under way when the second one refuses it."""
-    proxied = rng.choice((0.04, 0.2))
-    return evolve(c, preflight=True, node_wire={"proxied": proxied, **c.node_wire}, send={"late-landing": 0.3, **c.send})
+    node_wire = c.node_wire or {"proxied": 0.04}
+    send_wire = {**node_wire, "proxied": rng.choice((0.1, 0.5))}
+    return evolve(c, preflight=True, node_wire=node_wire, send_wire=send_wire, send={"late-landing": 0.3, **c.send})
 
 
 MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyType(
@@ -214,7 +217,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
     }
 )
 _WEIGHTS: Mapping[str, int] = MappingProxyType(
-    {"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "last-moment": 2, "slow-disk": 2, "checking": 2}
+    {"crashy": 6, "lossy": 2, "congested": 2, "lost": 2, "last-moment": 2, "slow-disk": 2, "checking": 3}
 )
 
 

@@ -112,6 +112,32 @@ async def test_a_bad_answer_comes_as_one(kind: str, status: int, autojump_clock:
             json.loads(answer.body)
 
 
+async def test_answers_can_be_mixed_up(autojump_clock: trio.testing.MockClock) -> None:
+    """Each call is carried out and gets the answer to the one before."""
+    async with wire("mixed-up") as transport:
+        await transport.exchange(call("getHealth"))
+        answer = await transport.exchange(airdrop(1))
+
+        assert isinstance(answer, HttpAnswer)
+        assert json.loads(answer.body)["result"] == "ok"
+        assert carried_out(transport) == 1
+
+
+async def test_any_machine_behind_a_url_may_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """One of the two is fifty slots behind."""
+    async with wire(climate=evolve(CALM, machines=2)) as transport:
+        await trio.sleep(40.0)
+        transport.world.localnet.nodes[1].lag_slots = 50
+        slots = []
+        for _ in range(20):
+            answer = await transport.exchange(call("getSlot"))
+            assert isinstance(answer, HttpAnswer)
+            slots.append(json.loads(answer.body)["result"])
+
+        behind = [slot for slot in slots if slot < max(slots) - 40]
+        assert 0 < len(behind) < len(slots)
+
+
 @pytest.mark.parametrize("kind", ["duplicate", "proxied"])
 async def test_a_request_may_be_carried_out_twice(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     """By the network itself; its caller made one."""

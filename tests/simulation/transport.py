@@ -182,7 +182,8 @@ class SimulatedTransport:
 
     def _fate(self, operation: str) -> Fate:
         climate, rng = self.world.climate, self.rng
-        kind = self.endpoint.trouble or _drawn(climate.jupiter_wire if self._is_jupiter else climate.node_wire, rng)
+        node_wire = climate.send_wire or climate.node_wire if operation == SEND else climate.node_wire
+        kind = self.endpoint.trouble or _drawn(climate.jupiter_wire if self._is_jupiter else node_wire, rng)
         core = _send_fault(_drawn(climate.send, rng), rng) if operation == SEND and climate.send else None
         slow = rng.random() < climate.slow_rate
         if kind is None and core is None and not slow:
