@@ -67,6 +67,8 @@ class Climate:
     """The wallet holds little."""
     preflight: bool = False
     """The daemon lets nodes check what it sends."""
+    tight: float = 0.0
+    """Requests that allow no slippage at all."""
     callers_impatient: float = 0.1
     callers_several: float = 0.08
     """Requests that several callers ask for at once."""
@@ -150,7 +152,7 @@ def _last_moment(c: Climate, rng: random.Random) -> Climate:
     """They land when they are about to expire, while nodes are behind: whoever believes one of them is wrong."""
     rates = {"last-block-landing": 0.4, "lost-send": rng.uniform(0.59, 0.6)}  # a few land at once, or no price would ever move
     lag, machines = rng.uniform(0.02, 0.1), max(c.machines, rng.choice((1, 1, 2, 3)))
-    nodes = max(c.nodes, 2) if machines == 1 else rng.choice((1, 2))
+    nodes = max(c.nodes, 2) if machines == 1 else 1  # so that nobody else holds against what the machines say
     return evolve(c, send=rates, nodes=nodes, machines=machines, lag_episodes=lag, skip_rate=0.0, trades_per_second=20.0)
 
 
@@ -192,7 +194,8 @@ def _checking(c: Climate, rng: random.Random) -> Climate:
     """Proxies ask twice, and what the first preflight let pass is under way when the second one refuses it."""
     node_wire = c.node_wire or {"proxied": 0.04}
     send_wire = {**node_wire, "proxied": rng.choice((0.1, 0.5))}
-    return evolve(c, preflight=True, node_wire=node_wire, send_wire=send_wire, send={"late-landing": 0.3, **c.send})
+    send = {"late-landing": 0.3, **c.send}
+    return evolve(c, preflight=True, node_wire=node_wire, send_wire=send_wire, send=send, trader=True, tight=0.5)
 
 
 MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyType(

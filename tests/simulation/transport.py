@@ -48,7 +48,7 @@ MAX_DUPLICATE_SECONDS = 8.0
 MAX_PROXY_SECONDS = 1.8
 LAST_MOMENT_SLOTS = (135, 175)
 """After a send: around the slot of the last valid block, with some slots skipped."""
-LAST_BLOCK_SLOTS = (143, 147)
+LAST_BLOCK_SLOTS = (142, 147)
 """The same where none is skipped."""
 
 _NODE_ERRORS = ((-32005, "Node is behind by 42 slots"), (-32603, "Internal error"), (-32004, "Block not available for slot"))

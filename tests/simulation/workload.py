@@ -57,6 +57,8 @@ def plans(seed: str, climate: Climate, trades: int) -> Iterator[Plan]:
             left, pause = left - 1, 0.0
         else:
             equal = _request(number, rng)
+            if rng.random() < climate.tight:
+                equal = evolve(equal, max_slippage_bps=0)
             left = rng.randint(1, MAX_EQUAL - 1) if rng.random() < EQUAL_RATE else 0
         assert equal is not None
         request = evolve(equal, request_id=f"{seed.replace(' ', '-')}-{number}")
