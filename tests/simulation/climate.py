@@ -151,7 +151,7 @@ def _lost(c: Climate, rng: random.Random) -> Climate:
 def _last_moment(c: Climate, rng: random.Random) -> Climate:
     """They land when they are about to expire, while nodes are behind: whoever believes one of them is wrong."""
     rates = {"last-block-landing": 0.4, "lost-send": rng.uniform(0.59, 0.6)}  # a few land at once, or no price would ever move
-    lag, machines = rng.uniform(0.02, 0.1), max(c.machines, rng.choice((1, 1, 2, 3)))
+    lag, machines = rng.uniform(0.02, 0.1), max(c.machines, rng.choice((1, 2, 2, 3)))
     nodes = max(c.nodes, 2) if machines == 1 else 1  # so that nobody else holds against what the machines say
     return evolve(c, send=rates, nodes=nodes, machines=machines, lag_episodes=lag, skip_rate=0.0, trades_per_second=20.0)
 
