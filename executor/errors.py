@@ -315,7 +315,7 @@ class ErrorCode(enum.Enum):
         False,
         "a node refuses the call",
         cause="A node refuses the call itself: wrong address, unknown method or parameters, or an error that no table knows.",
-        reaction=("Gives the trade up unsent; after a send it proves nothing, and the same bytes are sent again."),
+        reaction="Gives the trade up unsent; after a send it proves nothing, and the same bytes are sent again.",
         advice="Operator: check the node's URL and what its provider supports; the node's words are in the message.",
     )
     NODE_UNHEALTHY = CodeFacts(

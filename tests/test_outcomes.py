@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from executor import outcomes
 from executor.errors import Denied, ErrorCode, Expired, Rejected
+from executor.faults import TransportError, transaction_fault
 from executor.model import Fill, Landed, OutcomeStatus, Stage
 from executor.outcomes import Times
 from executor.units import Lamports, exact_price, shortfall_bps
@@ -99,13 +100,15 @@ def test_pending_keeps_the_signature_and_says_until_when() -> None:
 def test_pending_says_what_a_node_has_said_already() -> None:
     """A status without the transaction: it did not time out unseen, but amounts are not guessed either."""
     landed = Landed(slot=777, reverted=False, confirmed_at=2.0)
-    outcome = outcomes.pending(SENT.signed, timeout_seconds=30.0, landed=landed, times=TIMES)
+    refusal = TransportError(endpoint="http://node", operation="sendTransaction", fault=transaction_fault("AccountNotFound", []))
+    outcome = outcomes.pending(SENT.signed, timeout_seconds=30.0, landed=landed, refusal=refusal, times=TIMES)
 
     assert (outcome.status, outcome.error_code) == (OutcomeStatus.PENDING, ErrorCode.CONFIRMATION_TIMEOUT)
     assert (outcome.signature, outcome.executed_amount, outcome.slot) == (str(SENT.signed.signature), 0, 0)
     assert outcome.error_message is not None
     assert "slot 777" in outcome.error_message
     assert "may still land" not in outcome.error_message
+    assert "preflight" not in outcome.error_message  # what was refused has landed: that is no reason any more
     assert "do not trade again" in outcome.error_message
 
 

@@ -98,6 +98,14 @@ async def test_what_was_signed_and_perhaps_not_sent_is_sent(chain: Localnet, pla
     assert journalled(place.journal_path, "unsent") == ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
 
 
+async def leave_lost(chain: Localnet, place: Place, wallet: Keypair, request: pb.TradeRequest) -> None:
+    """Let a process die when it has sent a trade, and no leader has got it."""
+    async with running(place, wallet, confirmation=DEAF) as daemon:
+        chain.order("lost-send", target="node", count=None)
+        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
+    chain.clear()
+
+
 async def test_what_landed_meanwhile_is_a_success(still_chain: Localnet, place: Place) -> None:
     """Death after the send; it lands, and is long final when the next process looks: amounts, price and fee are the chain's."""
     wallet = still_chain.new_wallet()
@@ -122,10 +130,7 @@ async def test_what_expired_meanwhile_is_proved(still_chain: Localnet, place: Pl
     wallet = still_chain.new_wallet()
     quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
     request = make_request("expired", "SOL", "USDC", 1)
-    async with running(quiet, wallet, confirmation=DEAF) as daemon:
-        still_chain.order("lost-send", target="node", count=None)
-        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
-    still_chain.clear()
+    await leave_lost(still_chain, quiet, wallet, request)
     still_chain.advance(400)
     async with running(quiet, wallet) as daemon:
         told = await daemon.trade(request)
@@ -170,14 +175,12 @@ async def test_what_is_refused_after_a_restart_and_never_landed_expires(still_ch
     wallet = still_chain.new_wallet()
     quiet = evolve(place, nodes=still_chain.nodes, jupiter=still_chain.jupiter)
     request = make_request("hopeless", "SOL", "USDC", 1)
-    async with running(quiet, wallet, confirmation=DEAF) as daemon:
-        still_chain.order("lost-send", target="node", count=None)
-        await leave_open(daemon, request, until=lambda: daemon.log.named("send.answered"))
-    still_chain.clear()
+    await leave_lost(still_chain, quiet, wallet, request)
     refused = {"code": -32002, "message": "no", "data": {"err": "InsufficientFundsForFee", "logs": []}}
     still_chain.order("rpc-error", target="node", operation="sendTransaction", count=None, **refused)
     async with running(quiet, wallet, solana={"skip_preflight": False}) as daemon:
         await daemon.event("send.answered")
+        await trio.sleep(0.5)  # more than resend_seconds
         still_chain.advance(170)
         told = await daemon.trade(request)
 

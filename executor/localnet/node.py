@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -94,12 +95,12 @@ class Node:
             raise RpcError(jsonrpc.METHOD_NOT_FOUND, "Method not found")
         faults = self._faults.take(self.target, call.method)
         error = next((fault for fault in faults if isinstance(fault, RpcFault)), None)
-        if error is not None and not error.executed:
-            raise RpcError(error.code, error.message, error.data)
-        result = method.run(self._visit(faults), counted(call.params, method.least, method.most))
-        if error is not None:
-            raise RpcError(error.code, error.message, error.data)
-        return result
+        run = partial(method.run, self._visit(faults), counted(call.params, method.least, method.most))
+        if error is None:
+            return run()
+        if error.executed:
+            run()
+        raise RpcError(error.code, error.message, error.data)
 
     def _visit(self, faults: Sequence[Fault]) -> Visit:
         lag = self.lag_slots + sum(fault.slots for fault in faults if isinstance(fault, Lag))

@@ -102,8 +102,8 @@ def _as_a_bad_disk_allows(answers: Sequence[Told]) -> tuple[Told, ...]:
     final: Told | None = None
     allowed: list[Told] = []
     for told in answers:
-        is_again = final is not None and told.word is Word.PENDING and told.signature == final.signature is not None
-        is_again = is_again and final is not None and final.code not in OUR_OWN
+        proved = final is not None and final.code not in OUR_OWN and final.signature is not None
+        is_again = final is not None and proved and told.word is Word.PENDING and told.signature == final.signature
         allowed.append(Told(word=Word.NOTHING, asked_after=told.asked_after) if is_again else told)
         final = final or (told if told.word in FINAL else None)
     return tuple(allowed)
