@@ -53,6 +53,8 @@ class Climate:
     """Commits that take up to six seconds."""
     disk_failures: float = 0.0
     """Per second; no or not every commit succeeds for up to five seconds."""
+    disk_deaths: float = 0.0
+    """Per second; a sync fails, nothing is written from then on, and after up to five seconds the machine is started anew."""
     crash_steps: int = 0
     """The mean number of steps of a daemon's tasks in its life; 0: it dies of nothing."""
     crash_at_commit: float = 0.0
@@ -168,6 +170,10 @@ def _full_disk(c: Climate, rng: random.Random) -> Climate:
     return evolve(c, disk_failures=rng.uniform(0.05, 0.4))
 
 
+def _dying_disk(c: Climate, rng: random.Random) -> Climate:
+    return evolve(c, disk_deaths=rng.uniform(0.1, 0.5))
+
+
 def _crashy(c: Climate, rng: random.Random) -> Climate:
     steps = round(10 ** rng.uniform(3.0, 4.1))
     commit, send = (rng.choice((0.0, 0.006)) for _ in range(2))
@@ -211,6 +217,7 @@ MOODS: Mapping[str, Callable[[Climate, random.Random], Climate]] = MappingProxyT
         "jumpy": _jumpy,
         "slow-disk": _slow_disk,
         "full-disk": _full_disk,
+        "dying-disk": _dying_disk,
         "crashy": _crashy,
         "restarting": _restarting,
         "halting": _halting,

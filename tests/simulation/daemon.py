@@ -115,8 +115,10 @@ class Keeper:
     may_die: bool = True
     disk_fails: bool = False
     """At this moment."""
+    disk_dies: bool = False
+    """At this moment."""
     disk_is_bad: bool = field(init=False)
-    """It fails now and then in this history."""
+    """It fails or dies now and then in this history."""
     _rng: random.Random = field(init=False)
     _calls: set[trio.CancelScope] = field(factory=set)
     _scope: trio.CancelScope = field(factory=trio.CancelScope)
@@ -125,7 +127,7 @@ class Keeper:
 
     def __attrs_post_init__(self) -> None:
         self._rng = chance(f"{self.seed} keeper")
-        self.disk_is_bad = self.world.climate.disk_failures > 0
+        self.disk_is_bad = self.world.climate.disk_failures + self.world.climate.disk_deaths > 0
 
     async def run(self) -> None:
         """Start the daemon again and again, until cancelled."""
@@ -187,6 +189,16 @@ class Keeper:
             self.disk_fails = False
             self.world.chronicle.note("disk-works")
 
+    async def kill_disk(self) -> None:
+        """Let the disk die now and then, until cancelled."""
+        while rate := self.world.climate.disk_deaths:
+            await trio.sleep(self._rng.expovariate(rate))
+            self.disk_dies = True
+            self.world.chronicle.fault("disk-dies")
+            await trio.sleep(self._rng.uniform(0.0, FAILING_SECONDS))
+            self._strike("disk")
+            self.disk_dies = False
+
     async def stop_now_and_then(self) -> None:
         """Restart it in good order now and then, until cancelled."""
         while rate := self.world.climate.stops:
@@ -228,6 +240,7 @@ class Keeper:
             rng=chance(f"{self.seed} disk {life.number}"),
             climate=lambda: self.world.climate,
             failing=lambda: self.disk_fails,
+            dying=lambda: self.disk_dies,
         )
         self._scope = trio.CancelScope()
         try:

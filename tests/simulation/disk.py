@@ -1,15 +1,16 @@
 """The journal's disk: commits take time and fail, and a crash leaves what was synced, whole, torn or not at all.
 
 The files are real SQLite files in a directory in memory. A commit is run at the end of its time; when the daemon dies in it, only
-then it is decided how much of it had reached the disk. An I/O error is a real one: for the time of a commit the process may write
-no file beyond some length (RLIMIT_FSIZE), so that SQLite's own write fails, perhaps in the middle.
+then it is decided how much of it had reached the disk. An I/O error is one within SQLite: for the time of a commit the process
+may write no file beyond some length (RLIMIT_FSIZE), so that a write fails, perhaps in the middle; or all writes succeed and the
+sync fails, and a crash may bring back what the process was told is not there.
 """
 
 import random
 import resource
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import trio
@@ -19,6 +20,7 @@ from tests.simulation.chronicle import Chronicle
 from tests.simulation.climate import Climate
 from tests.simulation.clock import GRID_SECONDS
 from tests.simulation.life import Life
+from tests.simulation.syncs import SYNCS
 
 JOURNAL = "journal.sqlite3"
 WAL = JOURNAL + "-wal"
@@ -39,7 +41,9 @@ class Disk:
     rng: random.Random
     climate: Callable[[], Climate]
     failing: Callable[[], bool] = field(default=lambda: False)
+    dying: Callable[[], bool] = field(default=lambda: False)
     _under_way: Callable[[], None] | None = None
+    _is_read_only: bool = False
 
     async def run_commit(self, commit: Callable[[], None]) -> None:
         """Run a commit after its time."""
@@ -68,7 +72,7 @@ class Disk:
         if commit is None:
             _copy(self.directory, directory)
             return "idle"
-        fate = self.rng.choice(("unwritten", "torn", "whole"))
+        fate = "unwritten" if self._is_read_only else self.rng.choice(("unwritten", "torn", "whole"))
         if fate == "unwritten":
             _copy(self.directory, directory)
             return fate
@@ -93,13 +97,22 @@ class Disk:
             await self.life.ended.wait()
 
     def _commit(self, commit: Callable[[], None]) -> None:
-        if self.failing():
-            self.chronicle.fault("failing-commit")
-            with _short_files(self.rng.choice((0, self.rng.randrange(200_000)))):
-                commit()
-        else:
+        fault, trouble = self._fault()
+        if fault is not None:
+            self.chronicle.fault(fault)
+        with trouble:
             commit()
         self.chronicle.note("commit", self.life.number)
+
+    def _fault(self) -> tuple[str | None, AbstractContextManager[None]]:
+        was_read_only, self._is_read_only = self._is_read_only, self.dying()
+        if self.dying() and (was_read_only or not SYNCS.can_fail):  # as ext4 becomes after an error, with errors=remount-ro
+            return "read-only", _short_files(0)
+        if self.dying() or (self.failing() and SYNCS.can_fail and self.rng.random() < 0.5):
+            return "failing-sync", SYNCS.failing()
+        if self.failing():
+            return "failing-write", _short_files(self.rng.choice((0, self.rng.randrange(200_000))))
+        return None, nullcontext()
 
 
 def _torn(old: bytes, new: bytes, rng: random.Random) -> bytes:

@@ -22,6 +22,7 @@ from tests.simulation.climate import Climate, draw
 from tests.simulation.clock import SimulatedClock, nap
 from tests.simulation.daemon import Keeper
 from tests.simulation.judge import Judgement, judge
+from tests.simulation.syncs import SYNCS
 from tests.simulation.workload import Plan, plans
 from tests.simulation.world import World
 
@@ -93,11 +94,12 @@ class _History:
     async def _play(self, world: World, keeper: Keeper) -> None:
         async with trio.open_nursery() as troubles:
             troubles.start_soon(keeper.fail_disk)
+            troubles.start_soon(keeper.kill_disk)
             troubles.start_soon(keeper.stop_now_and_then)
             troubles.start_soon(keeper.halt_now_and_then)
             await self._trade(keeper)
             troubles.cancel_scope.cancel()
-        keeper.disk_fails = keeper.may_die = False
+        keeper.disk_fails = keeper.disk_dies = keeper.may_die = False
         world.calm()
         daemon = await self._settle(keeper)
         for callers in self.callers:
@@ -139,7 +141,7 @@ def run_history(of: HistorySeed, *, keep_lines: bool = False, climate: Climate |
     """Run it."""
     climate = climate or draw(chance(f"{of.text} climate"))
     chronicle = Chronicle(keep=keep_lines)
-    with _folder() as folder, _deterministic(of.text):
+    with _folder() as folder, SYNCS.installed(), _deterministic(of.text):
         history = _History(of=of, climate=climate, chronicle=chronicle, folder=folder)
         trio.run(history.run, clock=SimulatedClock())
     assert history.judgement is not None

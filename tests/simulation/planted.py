@@ -268,6 +268,11 @@ async def _sign_impatiently(self: Life, signed: Signed, *, needs: Any) -> None:
     self.signed, self.state = signed, State.SIGNED
 
 
+async def _told_unwritten(signed: Signed | None, *, life: Life, answer: Any) -> None:
+    """What failed is told at once, also when the disk does not take it."""
+    await trio.lowlevel.checkpoint()
+
+
 def _same_or_not(request: Any, known: Any) -> None:
     return
 
@@ -373,6 +378,12 @@ BUGS: Mapping[str, Bug] = MappingProxyType(
         ),
         "denied-though-signed": Bug(
             words="a refusal is told though SIGNED may be durable", owner=Life, name="sign", instead=_sign_impatiently
+        ),
+        "failed-unwritten": Bug(
+            words="FAILED is told though the disk failed to take it, so that a restart finds the trade open, or not at all",
+            owner=trade,
+            name="_until_written",
+            instead=_told_unwritten,
         ),
         "other-content-accepted": Bug(
             words="the same request_id with other content is taken for the same request",

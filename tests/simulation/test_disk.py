@@ -1,19 +1,23 @@
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from attrs import define, field
 
 from tests.simulation.chance import chance
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.climate import Climate
 from tests.simulation.disk import JOURNAL, WAL, Disk
 from tests.simulation.life import Life
+from tests.simulation.syncs import SYNCS
 
 
-def new_disk(directory: Path, *, seed: str = "disk", failing: bool = False, lasts: float = 0.01) -> Disk:
+def new_disk(directory: Path, *, seed: str = "disk", failing: bool = False, dying: bool = False, lasts: float = 0.01) -> Disk:
     """The disk of a life that has just begun."""
     climate = Climate(disk_seconds=(lasts, lasts))
     return Disk(
@@ -23,6 +27,7 @@ def new_disk(directory: Path, *, seed: str = "disk", failing: bool = False, last
         rng=chance(seed),
         climate=lambda: climate,
         failing=lambda: failing,
+        dying=lambda: dying,
     )
 
 
@@ -31,7 +36,8 @@ def table(tmp_path: Path) -> Callable[[int], None]:
     """A database like the journal's, and what commits a number to it."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    connection = sqlite3.connect(folder / JOURNAL, isolation_level=None)
+    with SYNCS.installed():
+        connection = sqlite3.connect(folder / JOURNAL, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE numbers (number INTEGER)")
@@ -97,22 +103,63 @@ async def test_the_dead_commit_nothing(
     assert numbers(tmp_path / "disk") == []
 
 
+syncs_can_fail = pytest.mark.skipif(not SYNCS.can_fail, reason="this Python hides the functions of its SQLite")
+
+
+@define
+class Failures:
+    """Commits numbers, and keeps what SQLite says when that fails."""
+
+    table: Callable[[int], None]
+    said: list[str] = field(factory=list)
+
+    def commit(self, number: int) -> None:
+        """Commit one."""
+        try:
+            self.table(number)
+        except sqlite3.OperationalError as error:
+            self.said.append(error.sqlite_errorname)
+
+
+@syncs_can_fail
 async def test_a_failing_disk_fails_within_sqlite(
     tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The write itself fails; later commits, of a disk that is well again, succeed."""
-    problems: list[str] = []
-
-    def commit() -> None:
-        try:
-            table(1)
-        except sqlite3.OperationalError as error:
-            problems.append(str(error))
-
+    """A write or the sync fails; later commits, of a disk that is well again, succeed."""
+    failures = Failures(table)
     for seed in range(8):
-        await new_disk(tmp_path / "disk", seed=str(seed), failing=True).run_commit(commit)
+        await new_disk(tmp_path / "disk", seed=str(seed), failing=True).run_commit(lambda: failures.commit(1))
     await new_disk(tmp_path / "disk").run_commit(lambda: table(2))
 
-    assert set(problems) == {"disk I/O error"}
+    assert set(failures.said) == {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
     assert 2 in numbers(tmp_path / "disk")
     assert (tmp_path / "disk" / WAL).exists()
+
+
+@syncs_can_fail
+async def test_a_dying_disk_keeps_what_its_last_sync_failed(
+    tmp_path: Path, table: Callable[[int], None], autojump_clock: trio.testing.MockClock
+) -> None:
+    """It is read-only from then on: undone for the process, done for who finds the file after a crash."""
+    failures = Failures(table)
+    disk = new_disk(tmp_path / "disk", dying=True)
+    for number in (1, 2, 3):
+        await disk.run_commit(partial(failures.commit, number))
+    disk.leave(tmp_path / "left")
+
+    assert failures.said == ["SQLITE_IOERR_FSYNC", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_WRITE"]
+    assert numbers(tmp_path / "disk") == []
+    assert numbers(tmp_path / "left") == [1]
+
+
+@syncs_can_fail
+def test_what_a_sync_failed_is_written_over(tmp_path: Path, table: Callable[[int], None]) -> None:
+    """By the next commit of the same process; then nobody finds it any more."""
+    failures = Failures(table)
+    with SYNCS.failing():
+        failures.commit(1)
+    table(2)
+    shutil.copytree(tmp_path / "disk", tmp_path / "left", ignore=shutil.ignore_patterns("*-shm"))
+
+    assert failures.said == ["SQLITE_IOERR_FSYNC"]
+    assert numbers(tmp_path / "left") == [2]
