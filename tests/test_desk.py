@@ -10,7 +10,7 @@ from attrs import astuple
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import Refused, make_request
+from tests.support.callers import FAILED, NEVER, PENDING, SUCCESS, Refused, make_request
 from tests.support.daemon import (
     HTTPX_BODIES,
     RunningDaemon,
@@ -29,9 +29,6 @@ from tests.support.settings import Place
 from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
-
-SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
-NEVER = 60.0
 
 
 # --- one request_id, one trade ---

@@ -16,7 +16,7 @@ from executor.journal.journal import Entry
 from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
-from tests.support.callers import Refused, make_request
+from tests.support.callers import FAILED, NEVER, PENDING, SUCCESS, Refused, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, gather, journalled, refusal, running
 from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet, start_localnet
@@ -27,8 +27,6 @@ from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
-SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
-NEVER = 60.0
 DEAF = {"poll_initial_seconds": NEVER, "poll_max_seconds": NEVER, "resend_seconds": NEVER}
 """It sends once and never learns what came of it."""
 

@@ -16,7 +16,7 @@ from solders.keypair import Keypair
 from executor.programs import JUPITER_PROGRAM
 from executor.rpc import trade_executor_pb2 as pb
 from executor.units import minimum_out
-from tests.support.callers import make_request
+from tests.support.callers import FAILED, SUCCESS, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, journalled, refusal, refuse_entries, running
 from tests.support.localnet import Localnet
 from tests.support.relays import Alter, relay_jupiter, relay_node, unaltered
@@ -25,7 +25,6 @@ from tests.support.upstream import Upstream, open_upstream
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
-SUCCESS, FAILED = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED
 POOL_PROGRAM = "whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc"
 MOVED = {"InstructionError": [4, {"Custom": 6001}]}
 STALE_BPS = 300

@@ -14,15 +14,12 @@ from executor.errors import ConfigError
 from executor.rpc import trade_executor_pb2 as pb
 from executor.status import BreakerState
 from executor.supervisor import Daemon
-from tests.support.callers import Refused, connected, make_request
+from tests.support.callers import NEVER, PENDING, SUCCESS, Refused, connected, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, in_thread, journalled, running
 from tests.support.localnet import Localnet
 from tests.support.settings import Place
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
-
-SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
-NEVER = 60.0
 
 
 @define

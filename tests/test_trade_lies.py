@@ -13,7 +13,7 @@ from executor.desk import Flight
 from executor.journal.journal import Entry
 from executor.rpc import trade_executor_pb2 as pb
 from executor.states import State
-from tests.support.callers import make_request
+from tests.support.callers import FAILED, PENDING, SUCCESS, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, accept_entries, collect, journalled, refuse_entries, running
 from tests.support.journals import PassingOn
 from tests.support.localnet import Localnet
@@ -24,7 +24,6 @@ from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
-SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
 MEMO = "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"
 BIG = 70_000
 

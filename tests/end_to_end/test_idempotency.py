@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import SERVICE, Refused, make_request
+from tests.support.callers import FAILED, SERVICE, SUCCESS, Refused, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, gather, journalled, refusal, running
 from tests.support.localnet import Localnet, start_localnet
 from tests.support.processes import daemon_process
@@ -27,7 +27,6 @@ from tests.support.waiting import wait_until
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
-SUCCESS, FAILED = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED
 REQUESTS, CALLERS, CHANNELS = 100, 10, 5
 WHOLE_LIFE = ["ACCEPTED", "SIGNED", "SENT", "SUCCEEDED"]
 PATIENT = {"pre_send_budget_seconds": 30.0}

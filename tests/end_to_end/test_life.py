@@ -14,7 +14,7 @@ from attrs import evolve
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import make_request
+from tests.support.callers import NEVER, make_request
 from tests.support.daemon import refuse_entries
 from tests.support.localnet import Localnet
 from tests.support.processes import DaemonProcess, daemon_process, run_executor
@@ -22,8 +22,6 @@ from tests.support.settings import Place, Section
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-NEVER = 60.0
 
 
 def _serve(place: Place, wallet: Keypair, **changes: Section) -> "tuple[int, str, list[str]]":

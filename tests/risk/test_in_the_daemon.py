@@ -7,7 +7,7 @@ import trio
 from solders.keypair import Keypair
 
 from executor.rpc import trade_executor_pb2 as pb
-from tests.support.callers import make_request
+from tests.support.callers import FAILED, SUCCESS, make_request
 from tests.support.daemon import HTTPX_BODIES, RunningDaemon, collect, journalled, ready_to_trade, refusal, running
 from tests.support.localnet import Localnet
 from tests.support.settings import Place
@@ -15,7 +15,6 @@ from tests.support.waiting import eventually
 
 pytestmark = [HTTPX_BODIES, pytest.mark.slow]
 
-SUCCESS, FAILED = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED
 CLOSED, OPEN, HALF_OPEN = pb.BREAKER_STATE_CLOSED, pb.BREAKER_STATE_OPEN, pb.BREAKER_STATE_HALF_OPEN
 
 

@@ -14,6 +14,9 @@ from tests.support.localnet import BY_SYMBOL, mint
 
 SERVICE = "/trade_executor.v1.TradeExecutor"
 ANSWER_SECONDS = 20.0
+SUCCESS, FAILED, PENDING = pb.TRADE_STATUS_SUCCESS, pb.TRADE_STATUS_FAILED, pb.TRADE_STATUS_PENDING
+NEVER = 60.0
+"""Seconds; for what must not happen within a test."""
 
 
 @frozen(kw_only=True)

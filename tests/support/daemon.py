@@ -23,7 +23,7 @@ from executor.life import Line
 from executor.rpc import trade_executor_pb2 as pb
 from executor.supervisor import Daemon, Surroundings, assemble
 from executor.wallet.signer import KeypairSigner, Signer
-from tests.support.callers import Caller, Refused, connected
+from tests.support.callers import FAILED, Caller, Refused, connected
 from tests.support.clients import seeded
 from tests.support.events import RecordedLog
 from tests.support.settings import Place, Section
@@ -181,3 +181,18 @@ def journalled(journal: Path, request_id: str) -> list[str]:
         rows = connection.execute("SELECT state FROM entries WHERE request_id = ? ORDER BY seq", (request_id,)).fetchall()
     connection.close()
     return [state for (state,) in rows]
+
+
+async def failure(daemon: RunningDaemon, request: pb.TradeRequest) -> pb.TradeResult:
+    """Trade, expecting the answer FAILED, without a swap."""
+    result = await daemon.trade(request)
+
+    assert result.status == FAILED
+    assert result.executed_amount == 0
+    assert result.error_message
+    return result
+
+
+def sent(daemon: RunningDaemon) -> list[dict[str, object]]:
+    """Every trade of which a byte left."""
+    return daemon.log.named("trade.sent")

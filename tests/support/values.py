@@ -31,6 +31,8 @@ from executor.units import Bps, Lamports, MicroLamports, minimum_out
 from executor.wallet.signer import KeypairSigner
 
 KEYPAIR = Keypair.from_seed(bytes(range(32)))
+STRANGER = str(Pubkey.from_bytes(bytes(range(32))))
+"""An address at which nothing is."""
 WALLET = KEYPAIR.pubkey()
 TOKEN_ACCOUNT_RENT = Lamports(2_039_280)
 
