@@ -1,4 +1,4 @@
-"""The commands that operators type, against a daemon and a localnet that are real processes.
+"""What the tests of the commands that operators type share: daemons and localnets that are real processes, and strangers.
 
 A command runs in this process through `executor.cli.main`, unless a signal, a pipe or its end is what matters.
 """
@@ -104,6 +104,19 @@ def printed(capsys: Capture) -> Any:
     return json.loads(line)
 
 
+@contextmanager
+def answering(handlers: Mapping[str, grpc.RpcMethodHandler]) -> Iterator[str]:
+    """A gRPC server that answers these methods of the executor's service; its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
 @frozen
 class Refusal:
     """An error status of something that speaks gRPC, with its trailing metadata."""
@@ -137,11 +150,5 @@ def telling(status: pb.ExecutorStatus | Refusal, trade: pb.TradeResult | Refusal
         )
 
     handlers = {"GetExecutorStatus": handler(status, pb.Empty), "ExecuteTradeRequest": handler(trade, pb.TradeRequest)}
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+    with answering(handlers) as address:
+        yield address

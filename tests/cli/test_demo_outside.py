@@ -1,7 +1,6 @@
 """The demo's own look at the node, the localnet and the daemon: real servers on the loopback that answer by a script."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from executor.cli.demo.interruption import Interruption
 from executor.cli.demo.stage import Localnet, Stage, wait_until_trading
 from executor.cli.demo.web import fetch
 from executor.rpc import trade_executor_pb2 as pb
+from tests.cli.commands import answering
 from tests.cli.demo_values import WALLET, Account, planned_case, transaction
 from tests.support.upstream import (
     Garbage,
@@ -209,16 +209,8 @@ def daemon_that_says(*statuses: pb.ExecutorStatus | grpc.StatusCode) -> Iterator
         return status
 
     handler = grpc.unary_unary_rpc_method_handler(answer, response_serializer=pb.ExecutorStatus.SerializeToString)
-    server = grpc.server(ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("trade_executor.v1.TradeExecutor", {"GetExecutorStatus": handler})]
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+    with answering({"GetExecutorStatus": handler}) as address:
+        yield address
 
 
 HALTED = pb.ExecutorStatus(trading_allowed=False, not_allowed_because=["no blockhash yet", "no node answers"])

@@ -14,8 +14,8 @@ from attrs import define, field
 from solders.keypair import Keypair
 
 from executor.cli import main, watch
-from executor.cli.client import SERVICE
 from executor.rpc import trade_executor_pb2 as pb
+from tests.cli.commands import answering
 from tests.support.callers import make_request
 from tests.support.localnet import Localnet
 from tests.support.processes import daemon_process
@@ -59,14 +59,8 @@ def telling(script: Script) -> Iterator[str]:
     handler = grpc.unary_stream_rpc_method_handler(
         script.answer, pb.WatchTradeRequest.FromString, pb.TradeUpdate.SerializeToString
     )
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE[1:], {"WatchTrade": handler}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+    with answering({"WatchTrade": handler}) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
